@@ -1,0 +1,111 @@
+// Frames of a link in memory and their codec. The wire form is mesh.proto, read at start by protobufjs. A decoder gets
+// bytes from a peer, so it rejects what is not a batch of well-formed frames with `bad_frame` and never half-decodes.
+
+import { fileURLToPath } from "node:url";
+import protobuf from "protobufjs";
+import { MeshError } from "./error.ts";
+import type { Fence } from "./fence.ts";
+
+/** Header names and values in turn, as they came: `[name, value, name, value]`. */
+export type HeaderList = readonly string[];
+
+export interface HostedSession {
+  readonly key: string;
+  readonly fence: Fence;
+}
+
+export interface OpenFrame {
+  readonly epoch: number;
+  readonly key: string;
+  readonly method: string;
+  readonly url: string;
+  readonly headers: HeaderList;
+  readonly upgrade: boolean;
+  readonly onlyIfActive: boolean;
+  readonly timeoutMs: number;
+  readonly body: Uint8Array;
+  readonly streamed: boolean;
+  readonly stale: string;
+}
+
+export interface HeadFrame {
+  readonly status: number;
+  readonly statusText: string;
+  readonly headers: HeaderList;
+  readonly body: Uint8Array;
+  readonly streamed: boolean;
+}
+
+/** Exactly one of the questions is set. */
+export interface AskFrame {
+  readonly epoch: number;
+  readonly recover?: { readonly partitions: Uint8Array } | null;
+  readonly grant?: { readonly key: string; readonly fence: Fence } | null;
+  readonly locate?: { readonly key: string } | null;
+  readonly ended?: { readonly sessions: readonly HostedSession[] } | null;
+}
+
+export interface AnswerFrame {
+  readonly ok: boolean;
+  readonly sessions: readonly HostedSession[];
+  readonly more: boolean;
+}
+
+interface FrameBodies {
+  readonly hello: { readonly from: string; readonly to: string; readonly epoch: number; readonly mesh: string };
+  readonly open: OpenFrame;
+  readonly head: HeadFrame;
+  readonly moved: { readonly worker: string; readonly epoch: number };
+  readonly data: { readonly bytes: Uint8Array; readonly end: boolean };
+  readonly message: { readonly bytes: Uint8Array; readonly binary: boolean };
+  readonly credit: { readonly bytes: number };
+  readonly close: { readonly code: number; readonly reason: string; readonly clean: boolean };
+  readonly reset: { readonly code: string; readonly message: string; readonly retryAfterMs: number };
+  readonly ask: AskFrame;
+  readonly answer: AnswerFrame;
+  readonly view: { readonly epoch: number };
+}
+
+export type FrameType = keyof FrameBodies;
+
+/** `type` names the one field that holds the body, so a switch over it narrows the rest. */
+export type Frame = {
+  [T in FrameType]: { readonly stream: number; readonly type: T } & { readonly [B in T]: FrameBodies[T] };
+}[FrameType];
+
+const root = protobuf.loadSync(fileURLToPath(new URL("./mesh.proto", import.meta.url)));
+const batchType = root.lookupType("sessionmesh.v1.Batch");
+
+/** gRPC path of the one method that links use. */
+export const LINK_METHOD_PATH = "/sessionmesh.v1.Link/Connect";
+
+export function encodeBatch(frames: readonly Frame[]): Buffer {
+  // In Node protobufjs writes into Buffers; the method's type only promises a Uint8Array.
+  return asBuffer(batchType.encode({ frames } as object).finish());
+}
+
+/** Throws `bad_frame`. Byte fields are views into `bytes`, not copies. */
+export function decodeBatch(bytes: Uint8Array): Frame[] {
+  let decoded: { frames: DecodedFrame[] };
+  try {
+    decoded = batchType.decode(bytes) as unknown as { frames: DecodedFrame[] };
+  } catch (cause) {
+    throw new MeshError("bad_frame", "a peer sent bytes that are not a batch of frames", { cause });
+  }
+  for (const frame of decoded.frames) {
+    // A oneof's virtual getter `body` names the field that is set.
+    const type = frame.body;
+    if (type === undefined) throw new MeshError("bad_frame", "a peer sent a frame without a body of a known type");
+    frame.type = type;
+  }
+  return decoded.frames as unknown as Frame[];
+}
+
+interface DecodedFrame {
+  body?: FrameType;
+  type?: FrameType;
+}
+
+function asBuffer(bytes: Uint8Array): Buffer {
+  return Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+}
