@@ -1,0 +1,7 @@
+// Facade of mesh/: membership, directory, router and links. It never sees application code.
+
+export { SessionCall, type Body, type SessionReply } from "./call.ts";
+export type { SessionHost } from "./host.ts";
+export type { CallOptions, CallOutcome, LinkListener, LinkService, Links, Served, ServedCall } from "./link/port.ts";
+export { SOCKET_WINDOW_BYTES, type ClientEnd, type ConnectReply, type SessionEnd } from "./socket.ts";
+export type { Kv, KvEntry, KvWrite } from "./kv/port.ts";

@@ -1,0 +1,168 @@
+// The configuration of one node: one object, checked once at start. Sources, weakest first: the defaults here, the environment
+// (what a container sets), the command line. Every field says what happens when it is too small or too large.
+
+import { readFileSync } from "node:fs";
+import os from "node:os";
+import { MeshError, isNodeId, oneOf, type NodeRole } from "#proto";
+
+export interface NodeConfig {
+  /** Name of the mesh: nodes with the same name and registry form one. MESH_NAME. */
+  readonly mesh: string;
+  /** Id of this node, unique in the mesh. MESH_NODE; default: the host name. */
+  readonly node: string;
+  /** `gateway` nodes take client traffic and host no session. MESH_ROLE. */
+  readonly role: NodeRole;
+  /** For placement and operators. MESH_ZONE. */
+  readonly zone: string;
+  /** For `placement.labels` of session classes. MESH_LABELS, as `key=value,key=value`. */
+  readonly labels: Readonly<Record<string, string>>;
+  /** Path of the application module. */
+  readonly app: string;
+  /** Worker processes. Too few leaves cores idle; too many cost 60 MB each and split the sessions finer than needed. MESH_WORKERS. */
+  readonly workers: number;
+  /** Address the gateway and the link servers bind. MESH_BIND. */
+  readonly bind: string;
+  /** Address at which other nodes reach this one. MESH_HOST; default: `bind`, or the host name when that is a wildcard. */
+  readonly host: string;
+  /** Port of the gateway; 0 picks a free one. MESH_PORT. */
+  readonly port: number;
+  /** Address the admin port binds. It has no password: keep it on loopback or a private network. MESH_ADMIN_BIND. */
+  readonly adminBind: string;
+  /** Port for health, metrics and the dashboard; 0 picks a free one. MESH_ADMIN_PORT. */
+  readonly adminPort: number;
+  /** Where the registry is: servers of NATS, or the memory of this process (one node only). NATS_URL. */
+  readonly registry: { readonly kind: "nats"; readonly url: string } | { readonly kind: "memory" };
+  /** Replicas of the registry's bucket; more than 1 needs a NATS cluster of 2.11 or later. MESH_NATS_REPLICAS. */
+  readonly natsReplicas: number;
+  /** Folder for the Unix sockets of the links; paths in it must stay under 104 bytes. MESH_SOCKET_DIR. */
+  readonly socketDir: string;
+  /** Workers with the same value talk through Unix sockets: set it when two machines share a host name. MESH_MACHINE. */
+  readonly machine: string;
+  /** Pace of the lease's renewal. Smaller: more writes to NATS. Larger: must stay well under suspendMs. MESH_HEARTBEAT_MS. */
+  readonly heartbeatMs: number;
+  /** Without an acknowledged heartbeat for so long, sessions are held. Smaller: shorter pauses of NATS or the machine show. Larger: see evictMs. MESH_SUSPEND_MS. */
+  readonly suspendMs: number;
+  /** After so long without a sign, others evict the node. The gap to suspendMs covers the drift of two clocks. MESH_EVICT_MS. */
+  readonly evictMs: number;
+  /** On SIGTERM, how long sessions may take to finish before they are stopped. Keep it under the orchestrator's kill grace. MESH_DRAIN_MS. */
+  readonly drainMs: number;
+  /** `json` for machines, `text` for people. MESH_LOG. */
+  readonly log: "json" | "text";
+}
+
+export const configDefaults = {
+  mesh: "mesh",
+  role: "host",
+  zone: "",
+  workers: 2,
+  bind: "0.0.0.0",
+  port: 8080,
+  adminBind: "127.0.0.1",
+  adminPort: 9080,
+  natsReplicas: 1,
+  heartbeatMs: 500,
+  suspendMs: 2_000,
+  evictMs: 3_000,
+  drainMs: 20_000,
+  log: "text",
+} as const;
+
+/** Throws `bad_config`, naming the variable and what it should be. */
+export function configFromEnv(env: Readonly<Record<string, string | undefined>>, app: string): NodeConfig {
+  const bind = env["MESH_BIND"] ?? configDefaults.bind;
+  const wildcard = bind === "0.0.0.0" || bind === "::";
+  return checkConfig({
+    app,
+    mesh: env["MESH_NAME"] ?? configDefaults.mesh,
+    node: env["MESH_NODE"] ?? os.hostname(),
+    role: choice(env, "MESH_ROLE", ["host", "gateway"], configDefaults.role),
+    zone: env["MESH_ZONE"] ?? configDefaults.zone,
+    labels: labelsFrom(env["MESH_LABELS"] ?? ""),
+    workers: whole(env, "MESH_WORKERS", configDefaults.workers),
+    bind,
+    host: env["MESH_HOST"] ?? (wildcard ? os.hostname() : bind),
+    port: whole(env, "MESH_PORT", configDefaults.port),
+    adminBind: env["MESH_ADMIN_BIND"] ?? configDefaults.adminBind,
+    adminPort: whole(env, "MESH_ADMIN_PORT", configDefaults.adminPort),
+    registry: env["NATS_URL"] === undefined ? { kind: "memory" } : { kind: "nats", url: env["NATS_URL"] },
+    natsReplicas: whole(env, "MESH_NATS_REPLICAS", configDefaults.natsReplicas),
+    socketDir: env["MESH_SOCKET_DIR"] ?? os.tmpdir(),
+    machine: env["MESH_MACHINE"] ?? machineId(),
+    heartbeatMs: whole(env, "MESH_HEARTBEAT_MS", configDefaults.heartbeatMs),
+    suspendMs: whole(env, "MESH_SUSPEND_MS", configDefaults.suspendMs),
+    evictMs: whole(env, "MESH_EVICT_MS", configDefaults.evictMs),
+    drainMs: whole(env, "MESH_DRAIN_MS", configDefaults.drainMs),
+    log: choice(env, "MESH_LOG", ["json", "text"], configDefaults.log),
+  });
+}
+
+/** The config itself when its fields fit each other; throws `bad_config` with what to change. */
+export function checkConfig(config: NodeConfig): NodeConfig {
+  if (!/^[A-Za-z0-9_-]{1,32}$/.test(config.mesh)) {
+    throw bad(`MESH_NAME "${config.mesh}" must be 1 to 32 of A-Z, a-z, 0-9, "_" and "-": it names a NATS bucket`);
+  }
+  if (!isNodeId(config.node)) {
+    throw bad(`MESH_NODE "${config.node}" must be 1 to 64 of A-Z, a-z, 0-9, ".", "_" and "-"`);
+  }
+  if (config.workers < 1 || config.workers > 256) throw bad(`MESH_WORKERS must be 1 to 256, not ${config.workers}`);
+  for (const [name, port] of [["MESH_PORT", config.port], ["MESH_ADMIN_PORT", config.adminPort]] as const) {
+    if (port > 65_535) throw bad(`${name} must be 0 to 65535, not ${port}`);
+  }
+  if (config.port !== 0 && config.port === config.adminPort) throw bad("MESH_PORT and MESH_ADMIN_PORT must differ");
+  if (config.heartbeatMs < 50) throw bad("MESH_HEARTBEAT_MS must be 50 or more");
+  if (config.heartbeatMs * 2 > config.suspendMs) {
+    throw bad("MESH_SUSPEND_MS must be at least twice MESH_HEARTBEAT_MS, or one late heartbeat suspends the node");
+  }
+  if (config.evictMs < config.suspendMs * 1.25) {
+    throw bad("MESH_EVICT_MS must be at least 1.25 times MESH_SUSPEND_MS: a node must have stopped before others take over");
+  }
+  return config;
+}
+
+/** Host name and boot id: equal in processes that share a kernel and a host name, different in any two containers. */
+function machineId(): string {
+  try {
+    return `${os.hostname()}-${readFileSync("/proc/sys/kernel/random/boot_id", "utf8").trim()}`;
+  } catch {
+    return os.hostname();
+  }
+}
+
+function labelsFrom(text: string): Record<string, string> {
+  return Object.fromEntries(
+    text
+      .split(",")
+      .filter((part) => part.trim() !== "")
+      .map((part) => {
+        const [key = "", value] = part.split("=", 2).map((side) => side.trim());
+        if (key === "" || value === undefined) throw bad(`MESH_LABELS must look like "disk=ssd,tier=gold", not "${text}"`);
+        return [key, value];
+      }),
+  );
+}
+
+function whole(env: Readonly<Record<string, string | undefined>>, name: string, fallback: number): number {
+  const text = env[name];
+  if (text === undefined || text === "") return fallback;
+  if (!/^\d{1,9}$/.test(text)) throw bad(`${name} must be a whole number, not "${text}"`);
+  return Number(text);
+}
+
+function choice<T extends string>(
+  env: Readonly<Record<string, string | undefined>>,
+  name: string,
+  allowed: readonly T[],
+  fallback: T,
+): T {
+  const text = env[name];
+  if (text === undefined || text === "") return fallback;
+  try {
+    return oneOf(text, allowed, name);
+  } catch {
+    throw bad(`${name} must be one of ${allowed.join(", ")}, not "${text}"`);
+  }
+}
+
+function bad(message: string): MeshError {
+  return new MeshError("bad_config", message);
+}
