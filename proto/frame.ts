@@ -41,7 +41,8 @@ export interface AskFrame {
   readonly epoch: number;
   readonly recover?: { readonly partitions: Uint8Array } | null;
   readonly grant?: { readonly key: string; readonly fence: Fence } | null;
-  readonly locate?: { readonly key: string } | null;
+  readonly locate?: { readonly key: string; readonly fence: Fence } | null;
+  readonly place?: { readonly key: string } | null;
   readonly ended?: { readonly sessions: readonly HostedSession[] } | null;
 }
 
