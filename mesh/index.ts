@@ -5,3 +5,4 @@ export type { SessionHost } from "./host.ts";
 export type { CallOptions, CallOutcome, LinkListener, LinkService, Links, Served, ServedCall } from "./link/port.ts";
 export { SOCKET_WINDOW_BYTES, type ClientEnd, type ConnectReply, type SessionEnd } from "./socket.ts";
 export type { Kv, KvEntry, KvWrite } from "./kv/port.ts";
+export { Router, type Lease, type RouterOptions } from "./router.ts";

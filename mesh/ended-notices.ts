@@ -1,0 +1,40 @@
+// Tells owners that session servers have ended, in batches. Only the index is cleaned by this: a notice that is lost, late or
+// dropped costs its owner one question when somebody asks for the session again.
+
+import type { HostedSession, Member, WorkerId } from "#proto";
+
+/** Notices wait this long for company. */
+const FLUSH_MS = 50;
+/** Notices kept for one owner; beyond it they are dropped, as allowed above. */
+const NOTICES_MAX = 10_000;
+
+export class EndedNotices {
+  readonly #send: (to: Member, sessions: readonly HostedSession[]) => Promise<unknown>;
+  readonly #waiting = new Map<WorkerId, { to: Member; sessions: HostedSession[] }>();
+  #timer: NodeJS.Timeout | undefined;
+
+  constructor(send: (to: Member, sessions: readonly HostedSession[]) => Promise<unknown>) {
+    this.#send = send;
+  }
+
+  add(to: Member, session: HostedSession): void {
+    let batch = this.#waiting.get(to.id);
+    if (batch === undefined) this.#waiting.set(to.id, (batch = { to, sessions: [] }));
+    if (batch.sessions.length < NOTICES_MAX) batch.sessions.push(session);
+    this.#timer ??= setTimeout(() => this.#flush(), FLUSH_MS);
+  }
+
+  close(): void {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    this.#waiting.clear();
+  }
+
+  #flush(): void {
+    this.#timer = undefined;
+    const batches = [...this.#waiting.values()];
+    this.#waiting.clear();
+    // A send that fails loses hints, nothing else.
+    for (const batch of batches) this.#send(batch.to, batch.sessions).catch(() => {});
+  }
+}
