@@ -1,0 +1,73 @@
+// What a node's primary and its workers say to each other over IPC. Both ends are of one version and one machine, so the
+// messages are trusted; they are structured-cloned ("advanced" serialisation).
+
+import type { ErrorCode, View, WorkerAddress, WorkerLoad } from "#proto";
+import type { NodeConfig } from "./config.ts";
+
+/** Environment variable in which a worker finds its WorkerBoot. */
+export const WORKER_BOOT_ENV = "SESSIONMESH_WORKER_BOOT";
+
+export interface WorkerBoot {
+  readonly config: NodeConfig;
+  readonly index: number;
+  readonly incarnation: string;
+}
+
+export type ToWorker =
+  | { readonly type: "view"; readonly view: View }
+  /** The node may act until then, on the system clock. */
+  | { readonly type: "deadline"; readonly deadline: number }
+  | { readonly type: "loads"; readonly loads: ReadonlyMap<string, readonly WorkerLoad[]> }
+  /** Take no new session; serve on. */
+  | { readonly type: "drain" }
+  /** End all sessions in order, then exit. */
+  | { readonly type: "stop"; readonly reason: "drain" | "shutdown"; readonly limitMs: number }
+  /** The node was evicted: drop everything at once and exit. */
+  | { readonly type: "fence"; readonly reason: string }
+  | { readonly type: "query"; readonly id: number; readonly query: WorkerQuery };
+
+export type FromWorker =
+  /** The application is loaded and links are answered. */
+  | { readonly type: "linked"; readonly address: WorkerAddress }
+  /** Client traffic is taken at this port. */
+  | { readonly type: "serving"; readonly port: number }
+  /** In the view, with every partition of its own open. */
+  | { readonly type: "settled" }
+  /** A peer has shown an epoch that our view has not reached. */
+  | { readonly type: "refresh"; readonly epoch: number }
+  | { readonly type: "load"; readonly load: WorkerLoad }
+  | { readonly type: "answer"; readonly id: number; readonly answer: WorkerAnswer }
+  /** Cannot start; the process exits after this. */
+  | { readonly type: "failed"; readonly code: ErrorCode; readonly message: string };
+
+/** Questions of the registry to one worker. */
+export type WorkerQuery =
+  | { readonly op: "list"; readonly kind: string | undefined; readonly after: string; readonly limit: number }
+  | { readonly op: "count"; readonly kind: string | undefined }
+  | { readonly op: "describe"; readonly key: string }
+  | { readonly op: "where"; readonly key: string };
+
+export type WorkerAnswer =
+  | { readonly op: "list"; readonly sessions: readonly SessionInfo[] }
+  | { readonly op: "count"; readonly count: number }
+  | { readonly op: "describe"; readonly session: SessionInfo | undefined }
+  /** `owns`: this worker's word on the host is final. */
+  | { readonly op: "where"; readonly owns: boolean; readonly host: string | undefined };
+
+/** What the registry tells of a live session. */
+export interface SessionInfo {
+  readonly kind: string;
+  readonly name: string;
+  readonly node: string;
+  readonly worker: number;
+  /** `epoch.claim` */
+  readonly fence: string;
+  readonly state: string;
+  /** Open WebSockets. */
+  readonly sockets: number;
+  /** Requests under way. */
+  readonly inFlight: number;
+  /** ISO 8601. */
+  readonly createdAt: string;
+  readonly lastActiveAt: string;
+}
