@@ -25,7 +25,12 @@ const kinds = {
   session_crashed: { http: 500, grpc: 13, retryable: false, title: "The session crashed" },
   session_killed: { http: 500, grpc: 13, retryable: false, title: "The session was killed" },
   internal: { http: 500, grpc: 13, retryable: false, title: "The mesh failed" },
-  session_lost: { http: 502, grpc: 14, retryable: false, title: "The session's host was lost while it worked on the request" },
+  session_lost: {
+    http: 502,
+    grpc: 14,
+    retryable: false,
+    title: "The session's host was lost while it worked on the request",
+  },
   session_stopped: { http: 503, grpc: 14, retryable: true, title: "The session stopped before it answered" },
   moved: { http: 503, grpc: 14, retryable: true, title: "The session lives on another worker" },
   no_host: { http: 503, grpc: 14, retryable: true, title: "No worker can host the session now" },

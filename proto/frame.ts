@@ -82,7 +82,7 @@ export const LINK_METHOD_PATH = "/sessionmesh.v1.Link/Connect";
 
 export function encodeBatch(frames: readonly Frame[]): Buffer {
   // In Node protobufjs writes into Buffers; the method's type only promises a Uint8Array.
-  return asBuffer(batchType.encode({ frames } as object).finish());
+  return asBuffer(batchType.encode({ frames }).finish());
 }
 
 /** Throws `bad_frame`. Byte fields are views into `bytes`, not copies. */

@@ -53,7 +53,9 @@ export function decodeLease(bytes: Uint8Array): Lease {
     incarnation,
     opId,
     beat: integer(value["beat"], "lease.beat"),
-    load: list(value["load"], "lease.load").map((entry, at) => decodeLoad(record(entry, `lease.load[${at}]`), `lease.load[${at}]`)),
+    load: list(value["load"], "lease.load").map((entry, at) =>
+      decodeLoad(record(entry, `lease.load[${at}]`), `lease.load[${at}]`),
+    ),
   };
 }
 

@@ -51,7 +51,8 @@ export function parseSessionId(kind: string, name: string): SessionId {
 /** Throws `bad_name`. */
 export function parseSessionKey(key: string): SessionId {
   const slash = key.indexOf("/");
-  if (slash < 0) throw new MeshError("bad_name", `"${clip(key)}" is not a session: write kind/name, for example chat/lobby`);
+  if (slash < 0)
+    throw new MeshError("bad_name", `"${clip(key)}" is not a session: write kind/name, for example chat/lobby`);
   return parseSessionId(key.slice(0, slash), key.slice(slash + 1));
 }
 

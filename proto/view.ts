@@ -122,7 +122,9 @@ export function encodeView(view: View): Uint8Array {
 export function decodeView(bytes: Uint8Array): View {
   const value = parseJson(bytes, "view");
   const epoch = integer(value["epoch"], "view.epoch");
-  const nodes = list(value["nodes"], "view.nodes").map((entry, at) => decodeNode(record(entry, `view.nodes[${at}]`), `view.nodes[${at}]`));
+  const nodes = list(value["nodes"], "view.nodes").map((entry, at) =>
+    decodeNode(record(entry, `view.nodes[${at}]`), `view.nodes[${at}]`),
+  );
   return { epoch, opId: text(value["opId"], "view.opId"), nodes };
 }
 
@@ -137,7 +139,10 @@ function decodeNode(value: Record<string, unknown>, path: string): NodeRecord {
     machine: text(value["machine"], `${path}.machine`),
     zone: text(value["zone"], `${path}.zone`),
     labels: Object.fromEntries(
-      Object.entries(record(value["labels"], `${path}.labels`)).map(([key, label]) => [key, text(label, `${path}.labels.${key}`)]),
+      Object.entries(record(value["labels"], `${path}.labels`)).map(([key, label]) => [
+        key,
+        text(label, `${path}.labels.${key}`),
+      ]),
     ),
     gateway: text(value["gateway"], `${path}.gateway`),
     admin: text(value["admin"], `${path}.admin`),

@@ -1,0 +1,48 @@
+// Three projects: `unit` needs nothing but this process and runs in parallel, `cluster` starts real nodes with NATS and Redis,
+// `chaos` kills them. The last two run one file at a time: their subject is time-outs, which a busy machine would fake.
+
+import { defineConfig } from "vitest/config";
+
+/** A cluster starts in seconds; a test that needs a minute has lost something. */
+const CLUSTER_TIMEOUT_MS = 60_000;
+/** A chaos test watches a mesh through several faults and the calm after them. */
+const CHAOS_TIMEOUT_MS = 180_000;
+
+const alone = { fileParallelism: false, pool: "forks", maxWorkers: 1 } as const;
+
+export default defineConfig({
+  test: {
+    projects: [
+      {
+        test: {
+          name: "unit",
+          include: ["test/**/*.test.ts"],
+          exclude: ["test/cluster/**", "test/chaos/**", "test/fixtures/**"],
+          pool: "forks",
+          maxWorkers: 2,
+          sequence: { groupOrder: 0 },
+        },
+      },
+      {
+        test: {
+          name: "cluster",
+          include: ["test/cluster/**/*.test.ts"],
+          testTimeout: CLUSTER_TIMEOUT_MS,
+          hookTimeout: CLUSTER_TIMEOUT_MS,
+          sequence: { groupOrder: 1 },
+          ...alone,
+        },
+      },
+      {
+        test: {
+          name: "chaos",
+          include: ["test/chaos/**/*.test.ts"],
+          testTimeout: CHAOS_TIMEOUT_MS,
+          hookTimeout: CHAOS_TIMEOUT_MS,
+          sequence: { groupOrder: 2 },
+          ...alone,
+        },
+      },
+    ],
+  },
+});
