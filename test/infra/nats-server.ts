@@ -1,0 +1,83 @@
+// A real nats-server with JetStream for tests: on loopback, on a free port, killed by pid. Starting one again on the port and
+// the store of a killed one is a restart; on another store it is the loss of all data.
+
+import { spawn, type ChildProcess } from "node:child_process";
+import { mkdtemp, rm } from "node:fs/promises";
+import os from "node:os";
+import path from "node:path";
+import { createInterface } from "node:readline";
+
+/** A server that is not ready by then will not be: Debian's starts in under 100 ms. */
+const START_MS = 10_000;
+
+export interface NatsServer {
+  /** `nats://127.0.0.1:<port>`. */
+  readonly url: string;
+  readonly port: number;
+  /** Survives `kill`, so that a restart finds its data. */
+  readonly storeDir: string;
+  readonly pid: number;
+  /** Resolves once the process is gone; SIGSTOP and SIGCONT at once. Does nothing when it is gone already. */
+  kill(signal?: NodeJS.Signals): Promise<void>;
+  /** Kills it and deletes its store. */
+  remove(): Promise<void>;
+}
+
+/** Resolves when it accepts clients. */
+export async function startNats(options: { storeDir?: string; port?: number } = {}): Promise<NatsServer> {
+  const storeDir = options.storeDir ?? (await mkdtemp(path.join(os.tmpdir(), "mesh-nats-")));
+  const child = spawn("nats-server", ["-a", "127.0.0.1", "-p", String(options.port ?? -1), "-js", "-sd", storeDir], {
+    stdio: ["ignore", "ignore", "pipe"],
+  });
+  const killOnExit = (): void => void child.kill("SIGKILL");
+  process.once("exit", killOnExit);
+  const exited = new Promise<void>((resolve) => child.once("exit", () => resolve())).then(() => {
+    process.removeListener("exit", killOnExit);
+  });
+  const kill = async (signal: NodeJS.Signals = "SIGKILL"): Promise<void> => {
+    if (child.exitCode !== null || child.signalCode !== null) return;
+    child.kill(signal);
+    if (signal !== "SIGSTOP" && signal !== "SIGCONT") await exited;
+  };
+  try {
+    const port = await ready(child);
+    return {
+      url: `nats://127.0.0.1:${port}`,
+      port,
+      storeDir,
+      pid: child.pid ?? 0,
+      kill,
+      remove: async () => {
+        await kill("SIGKILL");
+        await rm(storeDir, { recursive: true, force: true });
+      },
+    };
+  } catch (error) {
+    await kill("SIGKILL");
+    throw error;
+  }
+}
+
+function ready(child: ChildProcess): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const log: string[] = [];
+    let port = 0;
+    const timer = setTimeout(() => fail("is not ready"), START_MS);
+    const fail = (what: string): void => {
+      clearTimeout(timer);
+      reject(new Error(`nats-server ${what}: ${log.join("\n")}`));
+    };
+    child.once("error", (error) => fail(`cannot be started (${error.message})`));
+    child.once("exit", (code) => fail(`exited with ${code}`));
+    if (child.stderr === null) return fail("has no stderr");
+    createInterface({ input: child.stderr }).on("line", (line) => {
+      if (log.length < 100) log.push(line);
+      const found = /Listening for client connections on .*:(\d+)$/.exec(line);
+      if (found) port = Number(found[1]);
+      if (line.includes("Server is ready")) {
+        clearTimeout(timer);
+        resolve(port);
+      }
+    });
+  });
+}
