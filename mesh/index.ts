@@ -6,3 +6,5 @@ export type { CallOptions, CallOutcome, LinkListener, LinkService, Links, Served
 export { SOCKET_WINDOW_BYTES, type ClientEnd, type ConnectReply, type SessionEnd } from "./socket.ts";
 export type { Kv, KvEntry, KvWrite } from "./kv/port.ts";
 export { Router, type Lease, type RouterOptions } from "./router.ts";
+export { systemClock, type Clock } from "./clock.ts";
+export { memoryBucket, type MemoryBucket } from "./kv/memory.ts";
