@@ -27,10 +27,8 @@ export type ToWorker =
   | { readonly type: "query"; readonly id: number; readonly query: WorkerQuery };
 
 export type FromWorker =
-  /** The application is loaded and links are answered. */
-  | { readonly type: "linked"; readonly address: WorkerAddress }
-  /** Client traffic is taken at this port. */
-  | { readonly type: "serving"; readonly port: number }
+  /** The application is loaded, links are answered, and client traffic is taken at `port` (it waits until there is a view). */
+  | { readonly type: "listening"; readonly address: WorkerAddress; readonly port: number }
   /** In the view, with every partition of its own open. */
   | { readonly type: "settled" }
   /** A peer has shown an epoch that our view has not reached. */

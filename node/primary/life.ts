@@ -1,0 +1,275 @@
+// One life of a node, from forking its workers to its end or eviction: the workers, the membership, and what each must
+// know of the other. A worker's death changes the view at once; a view goes to every worker.
+
+import { randomBytes } from "node:crypto";
+import { MeshError, type NodeRecord, type View, type WorkerLoad, type WorkerRecord } from "#proto";
+import { startMembership, systemClock, type Kv, type Membership } from "#mesh";
+import type { NodeConfig } from "../config.ts";
+import type { FromWorker } from "../ipc.ts";
+import type { Log } from "../log.ts";
+import { WorkerPool, type WorkerProcess } from "./worker-pool.ts";
+import { WorkerQuestions } from "./worker-questions.ts";
+
+/** Time for sessions to run `onStop` when the node ends without a drain. */
+const STOP_LIMIT_MS = 2_000;
+/** On top of that, for sockets to close and processes to exit, before they are killed. */
+const EXIT_GRACE_MS = 1_000;
+/** A registry that does not answer must not keep a node from ending. */
+const LEAVE_LIMIT_MS = 2_000;
+/** An outage of the registry may last so long before silence counts although most of the view is silent. */
+const OUTAGE_CAP_MS = 45_000;
+/** A worker that cannot load the application in this time will not. */
+const START_LIMIT_MS = 60_000;
+
+export interface NodeInfo {
+  readonly id: string;
+  /** Base URL of the gateway, e.g. `http://127.0.0.1:8080`. */
+  readonly gateway: string;
+  readonly admin: string;
+  readonly pid: number;
+  readonly workers: readonly { readonly index: number; readonly pid: number }[];
+}
+
+export class Life {
+  readonly #config: NodeConfig;
+  readonly #log: Log;
+  readonly #kv: Kv;
+  readonly #adminPort: number;
+  readonly #onReady: (info: NodeInfo) => void;
+  readonly #pool: WorkerPool;
+  readonly #started = Promise.withResolvers<void>();
+  readonly #fenced = Promise.withResolvers<string>();
+  readonly #empty = Promise.withResolvers<void>();
+  readonly #ownLoads = new Map<number, WorkerLoad>();
+  readonly questions: WorkerQuestions;
+  #loads: ReadonlyMap<string, readonly WorkerLoad[]> = new Map();
+  #membership: Membership | undefined;
+  #deadline = 0;
+  #port = 0;
+  #draining = false;
+  #ending = false;
+  #ready = false;
+
+  constructor(config: NodeConfig, log: Log, adminPort: number, kv: Kv, onReady: (info: NodeInfo) => void) {
+    this.#config = config;
+    this.#log = log;
+    this.#kv = kv;
+    this.#adminPort = adminPort;
+    this.#onReady = onReady;
+    this.#pool = new WorkerPool(config, log, {
+      onMessage: (worker, message) => this.#onMessage(worker, message),
+      onExit: (worker, how) => this.#onExit(worker, how),
+    });
+    this.questions = new WorkerQuestions(this.#pool);
+  }
+
+  get view(): View | undefined {
+    return this.#membership?.view;
+  }
+
+  get suspended(): boolean {
+    return this.#membership?.suspended ?? true;
+  }
+
+  get loads(): ReadonlyMap<string, readonly WorkerLoad[]> {
+    return this.#loads;
+  }
+
+  get processes(): readonly WorkerProcess[] {
+    return this.#pool.processes;
+  }
+
+  /** Settles with the reason when the node was evicted. */
+  get fenced(): Promise<string> {
+    return this.#fenced.promise;
+  }
+
+  async start(): Promise<void> {
+    this.#pool.start();
+    const limit = setTimeout(() => {
+      this.#started.reject(new MeshError("bad_app", `no worker could load ${this.#config.app} within ${START_LIMIT_MS} ms`));
+    }, START_LIMIT_MS);
+    try {
+      await this.#started.promise;
+    } finally {
+      clearTimeout(limit);
+    }
+    this.#membership = startMembership({
+      kv: this.#kv,
+      self: this.#record(),
+      timings: {
+        heartbeatMs: this.#config.heartbeatMs,
+        suspendMs: this.#config.suspendMs,
+        evictMs: this.#config.evictMs,
+        outageCapMs: OUTAGE_CAP_MS,
+      },
+      clock: systemClock,
+      log: (level, message, fields) => this.#log[level](message, fields),
+      load: () => [...this.#ownLoads.values()],
+      events: {
+        onView: (view) => this.#pool.broadcast({ type: "view", view }),
+        onDeadline: (deadline) => {
+          this.#deadline = deadline;
+          this.#pool.broadcast({ type: "deadline", deadline });
+        },
+        onFenced: (reason) => this.#fenced.resolve(reason),
+        onLoads: (loads) => {
+          this.#loads = loads;
+          this.#pool.broadcast({ type: "loads", loads });
+        },
+      },
+    });
+    await this.#membership.join(this.#listeningWorkers());
+  }
+
+  async drain(limitMs: number, cutShort: Promise<void>): Promise<void> {
+    this.#draining = true;
+    this.#log.info("draining: no new sessions here; waiting for those that run", { limitMs, sessions: this.#sessions });
+    this.#pool.broadcast({ type: "drain" });
+    const limit = Promise.withResolvers<void>();
+    const timer = setTimeout(limit.resolve, limitMs);
+    try {
+      // A registry that is away must not keep the node from draining: routers learn from the workers' own answers.
+      const announced = this.#membership?.drain().catch((error: unknown) => {
+        this.#log.warn("could not announce the drain", { error: MeshError.from(error).message });
+      });
+      await Promise.race([announced, limit.promise, cutShort]);
+      this.#noteEmpty();
+      await Promise.race([this.#empty.promise, limit.promise, cutShort]);
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  async fence(reason: string): Promise<void> {
+    this.#ending = true;
+    await this.#pool.end({ type: "fence", reason }, EXIT_GRACE_MS);
+    await this.#membership?.close();
+    this.#membership = undefined;
+  }
+
+  async end(reason: "drain" | "shutdown"): Promise<void> {
+    this.#ending = true;
+    await this.#pool.end({ type: "stop", reason, limitMs: STOP_LIMIT_MS }, STOP_LIMIT_MS + EXIT_GRACE_MS);
+    const membership = this.#membership;
+    if (membership === undefined) return;
+    const limit = Promise.withResolvers<void>();
+    const timer = setTimeout(limit.resolve, LEAVE_LIMIT_MS);
+    const left = membership.leave().catch((error: unknown) => {
+      this.#log.warn("could not leave the view; the others will evict this node", { error: MeshError.from(error).message });
+    });
+    await Promise.race([left, limit.promise]);
+    clearTimeout(timer);
+    await membership.close();
+  }
+
+  #record(): Omit<NodeRecord, "workers" | "state"> {
+    const { node, role, machine, zone, labels } = this.#config;
+    return {
+      id: node,
+      incarnation: randomBytes(9).toString("base64url"),
+      role,
+      machine,
+      zone,
+      labels,
+      gateway: this.#url(this.#config.host, this.#port),
+      admin: this.#url(this.#config.adminBind, this.#adminPort),
+      pid: process.pid,
+    };
+  }
+
+  #url(host: string, port: number): string {
+    return `http://${host.includes(":") ? `[${host}]` : host}:${port}`;
+  }
+
+  #listeningWorkers(): WorkerRecord[] {
+    return this.#pool.processes.flatMap(({ index, incarnation, address }) =>
+      address === undefined ? [] : [{ index, incarnation, address }],
+    );
+  }
+
+  get #sessions(): number {
+    return [...this.#ownLoads.values()].reduce((sum, load) => sum + load.sessions, 0);
+  }
+
+  #onMessage(worker: WorkerProcess, message: FromWorker): void {
+    switch (message.type) {
+      case "listening":
+        worker.address = message.address;
+        this.#port = message.port;
+        this.#workerListens(worker);
+        break;
+      case "settled":
+        worker.settled = true;
+        this.#announceReady();
+        break;
+      case "refresh":
+        this.#membership?.refresh(message.epoch).catch((error: unknown) => {
+          this.#log.debug("could not read the view again", { error: MeshError.from(error).message });
+        });
+        break;
+      case "load":
+        this.#ownLoads.set(worker.index, message.load);
+        if (this.#draining) this.#noteEmpty();
+        break;
+      case "answer":
+        this.questions.answered(message.id, message.answer);
+        break;
+      case "failed":
+        // Before the first join this is the node's own failure to start; later, one worker's, which the pool tries again.
+        this.#started.reject(new MeshError(message.code, message.message));
+        if (this.#membership !== undefined) this.#log.error(message.message, { worker: worker.index });
+        break;
+    }
+  }
+
+  #workerListens(worker: WorkerProcess): void {
+    const all = this.#pool.processes;
+    if (this.#membership === undefined) {
+      if (all.length === this.#config.workers && all.every((one) => one.address !== undefined)) this.#started.resolve();
+      return;
+    }
+    this.#pool.send(worker.index, { type: "deadline", deadline: this.#deadline });
+    this.#pool.send(worker.index, { type: "loads", loads: this.#loads });
+    if (this.#draining) this.#pool.send(worker.index, { type: "drain" });
+    this.#publishWorkers();
+    this.#pool.send(worker.index, { type: "view", view: this.#membership.view });
+  }
+
+  #onExit(worker: WorkerProcess, how: string): void {
+    const sessions = this.#ownLoads.get(worker.index)?.sessions ?? 0;
+    this.#ownLoads.delete(worker.index);
+    if (this.#ending) return;
+    this.#log.warn("a worker died; its sessions are lost, another takes its place", {
+      worker: worker.index,
+      pid: worker.pid,
+      how,
+      sessions,
+    });
+    if (this.#membership !== undefined) this.#publishWorkers();
+  }
+
+  /** Tells the mesh which workers there are, at once when one died: nobody needs a time-out to know. */
+  #publishWorkers(): void {
+    this.#membership?.setWorkers(this.#listeningWorkers()).catch((error: unknown) => {
+      if (!this.#ending) this.#log.error("could not publish the workers", { error: MeshError.from(error).message });
+    });
+  }
+
+  #announceReady(): void {
+    const all = this.#pool.processes;
+    if (this.#ready || all.length < this.#config.workers || !all.every((one) => one.settled)) return;
+    this.#ready = true;
+    this.#onReady({
+      id: this.#config.node,
+      gateway: this.#url(this.#config.host, this.#port),
+      admin: this.#url(this.#config.adminBind, this.#adminPort),
+      pid: process.pid,
+      workers: all.map(({ index, pid }) => ({ index, pid })),
+    });
+  }
+
+  #noteEmpty(): void {
+    if (this.#sessions === 0) this.#empty.resolve();
+  }
+}

@@ -1,0 +1,117 @@
+// A node: the primary process that supervises the workers, keeps the node's place in the view and answers for it outside.
+// It runs no session code. A life of the node lasts from one join to its end or eviction; an evicted node drops all it had and begins
+// another life under a new incarnation.
+
+import { connectNats, memoryBucket, type Kv, type NatsLink } from "#mesh";
+import type { NodeConfig } from "../config.ts";
+import type { Log } from "../log.ts";
+import { AdminServer, type NodeStatus } from "./admin.ts";
+import { Life, type NodeInfo } from "./life.ts";
+import { RegistryService } from "./registry-service.ts";
+
+export interface RunningNode {
+  /** The exit code once everything is ended; rejects with a MeshError when the node cannot start. */
+  readonly ended: Promise<number>;
+  /** `drain`: let sessions finish up to the limit first. A `now` during a drain cuts it short. Further calls do nothing. */
+  stop(how: "drain" | "now"): void;
+}
+
+export function runNode(
+  config: NodeConfig,
+  options: { readonly log: Log; readonly onReady: (info: NodeInfo) => void },
+): RunningNode {
+  const node = new Node(config, options.log, options.onReady);
+  return { ended: node.run(), stop: (how) => node.stop(how) };
+}
+
+/** What ends a life. */
+type LifeEnd = { readonly why: "stop" } | { readonly why: "fenced"; readonly reason: string };
+
+class Node {
+  readonly #config: NodeConfig;
+  readonly #log: Log;
+  readonly #onReady: (info: NodeInfo) => void;
+  readonly #admin: AdminServer;
+  readonly #stopping = Promise.withResolvers<void>();
+  readonly #cutShort = Promise.withResolvers<void>();
+  #stop: "drain" | "now" | undefined;
+  #announced = false;
+  #life: Life | undefined;
+
+  constructor(config: NodeConfig, log: Log, onReady: (info: NodeInfo) => void) {
+    this.#config = config;
+    this.#log = log;
+    this.#onReady = onReady;
+    this.#admin = new AdminServer(() => this.#status());
+  }
+
+  stop(how: "drain" | "now"): void {
+    if (how === "now") this.#cutShort.resolve();
+    this.#stop ??= how;
+    this.#stopping.resolve();
+  }
+
+  async run(): Promise<number> {
+    const { registry } = this.#config;
+    let nats: NatsLink | undefined;
+    try {
+      await this.#admin.listen(this.#config.adminPort, this.#config.adminBind);
+      if (registry.kind === "nats") nats = await connectNats(registry.url, { name: `sessionmesh ${this.#config.node}` });
+      const kv =
+        nats === undefined
+          ? memoryBucket().open()
+          : await nats.bucket(`MESH_${this.#config.mesh}`, { replicas: this.#config.natsReplicas });
+      while (this.#stop === undefined) {
+        const end = await this.#oneLife(kv, nats);
+        if (end.why === "fenced") this.#log.warn("evicted from the mesh; joining again as a newcomer", { reason: end.reason });
+      }
+      return 0;
+    } finally {
+      await this.#admin.close();
+      await nats?.close();
+    }
+  }
+
+  async #oneLife(kv: Kv, nats: NatsLink | undefined): Promise<LifeEnd> {
+    const life = new Life(this.#config, this.#log, this.#admin.port, kv, (info) => {
+      this.#log.info("in the mesh", { epoch: life.view?.epoch, gateway: info.gateway, workers: info.workers.length });
+      if (!this.#announced) this.#onReady(info);
+      this.#announced = true;
+    });
+    this.#life = life;
+    let registry: RegistryService | undefined;
+    try {
+      const started = await Promise.race([life.start(), this.#stopping.promise.then(() => "stop" as const)]);
+      if (started === "stop") return { why: "stop" };
+      if (nats !== undefined) {
+        registry = new RegistryService(nats, this.#config, life.questions, () => life.view, () => life.loads);
+        await registry.start();
+      }
+      const end = await Promise.race([
+        life.fenced.then((reason): LifeEnd => ({ why: "fenced", reason })),
+        this.#stopping.promise.then((): LifeEnd => ({ why: "stop" })),
+      ]);
+      if (end.why === "fenced") await life.fence(end.reason);
+      else if (this.#stop === "drain") await life.drain(this.#config.drainMs, this.#cutShort.promise);
+      return end;
+    } finally {
+      await registry?.close();
+      await life.end(this.#stop === "drain" ? "drain" : "shutdown");
+      this.#life = undefined;
+    }
+  }
+
+  #status(): NodeStatus {
+    const view = this.#life?.view;
+    return {
+      mesh: this.#config.mesh,
+      node: this.#config.node,
+      ready: this.#announced && this.#stop === undefined && this.#life?.suspended === false,
+      suspended: this.#life?.suspended ?? true,
+      stopping: this.#stop !== undefined,
+      epoch: view?.epoch ?? 0,
+      nodes: view?.nodes.length ?? 0,
+      workers: (this.#life?.processes ?? []).map(({ index, pid, settled }) => ({ index, pid, settled })),
+    };
+  }
+}

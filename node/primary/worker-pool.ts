@@ -1,0 +1,127 @@
+// The worker processes of one node: forks them, passes messages, and replaces one that died at once, with growing pauses when it
+// keeps dying. Knows nothing of views or sessions; the node decides what an exit means.
+
+import cluster, { type Worker } from "node:cluster";
+import { randomBytes } from "node:crypto";
+import { once } from "node:events";
+import { fileURLToPath } from "node:url";
+import type { WorkerAddress } from "#proto";
+import type { NodeConfig } from "../config.ts";
+import { WORKER_BOOT_ENV, type FromWorker, type ToWorker, type WorkerBoot } from "../ipc.ts";
+import type { Log } from "../log.ts";
+
+/** A worker that lived so long is healthy: its death starts the pauses anew. */
+const HEALTHY_MS = 10_000;
+/** Pause after the second quick death; doubles up to the maximum. The first is replaced without any pause. */
+const BACKOFF_MIN_MS = 200;
+const BACKOFF_MAX_MS = 10_000;
+
+/** One life of one worker process. */
+export interface WorkerProcess {
+  readonly index: number;
+  readonly incarnation: string;
+  readonly pid: number;
+  /** Set once it listens. */
+  address: WorkerAddress | undefined;
+  settled: boolean;
+}
+
+export interface WorkerPoolEvents {
+  onMessage(worker: WorkerProcess, message: FromWorker): void;
+  /** After this the pool replaces the worker, unless it is closing. */
+  onExit(worker: WorkerProcess, how: string): void;
+}
+
+export class WorkerPool {
+  readonly #config: NodeConfig;
+  readonly #log: Log;
+  readonly #events: WorkerPoolEvents;
+  readonly #lives = new Map<number, { readonly process: WorkerProcess; readonly worker: Worker }>();
+  readonly #backoffs = new Map<number, number>();
+  readonly #timers = new Set<NodeJS.Timeout>();
+  #closing = false;
+
+  constructor(config: NodeConfig, log: Log, events: WorkerPoolEvents) {
+    this.#config = config;
+    this.#log = log;
+    this.#events = events;
+    cluster.setupPrimary({
+      exec: fileURLToPath(new URL("../worker/main.ts", import.meta.url)),
+      args: [],
+      serialization: "advanced",
+    });
+  }
+
+  start(): void {
+    for (let index = 0; index < this.#config.workers; index++) this.#fork(index);
+  }
+
+  get processes(): WorkerProcess[] {
+    return [...this.#lives.values()].map((life) => life.process).sort((a, b) => a.index - b.index);
+  }
+
+  send(index: number, message: ToWorker): boolean {
+    const worker = this.#lives.get(index)?.worker;
+    if (worker === undefined || !worker.isConnected()) return false;
+    // A worker that dies now is reported by its exit; the message has nobody to miss it.
+    worker.send(message, () => {});
+    return true;
+  }
+
+  broadcast(message: ToWorker): void {
+    for (const index of this.#lives.keys()) this.send(index, message);
+  }
+
+  /** Sends `message` to all, waits for their exits and kills who is still there after `limitMs`. No replacements any more. */
+  async end(message: ToWorker, limitMs: number): Promise<void> {
+    this.#closing = true;
+    for (const timer of this.#timers) clearTimeout(timer);
+    const exits = [...this.#lives.values()].map(({ worker }) => once(worker, "exit"));
+    this.broadcast(message);
+    const kill = setTimeout(() => this.kill(), limitMs);
+    await Promise.all(exits);
+    clearTimeout(kill);
+  }
+
+  kill(): void {
+    this.#closing = true;
+    for (const { worker } of this.#lives.values()) worker.process.kill("SIGKILL");
+  }
+
+  #fork(index: number): void {
+    const incarnation = randomBytes(6).toString("base64url");
+    const boot: WorkerBoot = { config: this.#config, index, incarnation };
+    const worker = cluster.fork({ [WORKER_BOOT_ENV]: JSON.stringify(boot) });
+    const life: WorkerProcess = {
+      index,
+      incarnation,
+      pid: worker.process.pid ?? 0,
+      address: undefined,
+      settled: false,
+    };
+    const bornAt = performance.now();
+    this.#lives.set(index, { process: life, worker });
+    worker.on("message", (message: FromWorker) => this.#events.onMessage(life, message));
+    worker.on("error", (error) => this.#log.error("a worker's channel failed", { worker: index, error: error.message }));
+    worker.on("exit", (code: number | null, signal: string | null) => {
+      this.#lives.delete(index);
+      this.#events.onExit(life, signal ?? `exit code ${code}`);
+      if (!this.#closing) this.#replace(index, performance.now() - bornAt);
+    });
+  }
+
+  #replace(index: number, livedMs: number): void {
+    const backoffMs = livedMs >= HEALTHY_MS ? 0 : (this.#backoffs.get(index) ?? 0);
+    this.#backoffs.set(index, Math.min(Math.max(backoffMs * 2, BACKOFF_MIN_MS), BACKOFF_MAX_MS));
+    if (backoffMs === 0) {
+      this.#fork(index);
+      return;
+    }
+    this.#log.warn("a worker keeps dying; waiting before the next try", { worker: index, waitMs: backoffMs });
+    const timer = setTimeout(() => {
+      this.#timers.delete(timer);
+      this.#fork(index);
+    }, backoffMs);
+    this.#timers.add(timer);
+  }
+}
