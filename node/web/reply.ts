@@ -1,0 +1,59 @@
+// Between the Response of application code and the reply that travels through the mesh.
+
+import type { SessionReply } from "#mesh";
+import { MeshError } from "#proto";
+import { isHopByHop } from "./hop-by-hop.ts";
+import { flatten, headersFrom, LightResponse } from "./light-response.ts";
+import { NativeResponse } from "./native.ts";
+
+/**
+ * What `fetch()` returned, as a reply. Throws `session_crashed` when it is not a Response that can be sent.
+ * @param kind names the session kind in that error
+ */
+export function replyOf(response: unknown, kind = "the session"): SessionReply {
+  if (LightResponse.isLight(response)) {
+    const reply = response.bodyUsed ? undefined : LightResponse.replyOf(response);
+    if (reply !== undefined) return reply;
+  } else if (!isResponse(response)) {
+    throw unusable(kind, `it returned ${nameOf(response)}`);
+  }
+  if (response.bodyUsed || response.body?.locked === true) throw unusable(kind, "the body of this one was read already");
+  if (response.status < 200 || response.status > 599) throw unusable(kind, `this one has status ${response.status}`);
+  return {
+    status: response.status,
+    statusText: response.statusText,
+    headers: flatten(response.headers),
+    body: response.body,
+  };
+}
+
+/** A reply as a Response, for the callers of stubs. */
+export function responseOf(reply: SessionReply): Response {
+  const { status, statusText, body } = reply;
+  const headers: string[] = [];
+  for (let at = 0; at + 1 < reply.headers.length; at += 2) {
+    const name = (reply.headers[at] ?? "").toLowerCase();
+    if (!isHopByHop(name)) headers.push(name, reply.headers[at + 1] ?? "");
+  }
+  if (status === 204 || status === 205 || status === 304) return LightResponse.fromReply(status, statusText, headers, null);
+  if (body === null || typeof body === "string" || body instanceof Uint8Array) {
+    return LightResponse.fromReply(status, statusText, headers, body);
+  }
+  return new NativeResponse(body, { status, statusText, headers: headersFrom(headers) });
+}
+
+// Also responses of another copy of the fetch classes, such as the npm package undici: the same shape under another identity.
+function isResponse(value: unknown): value is Response {
+  if (value instanceof NativeResponse) return true;
+  return typeof value === "object" && value !== null && Object.prototype.toString.call(value) === "[object Response]";
+}
+
+function nameOf(value: unknown): string {
+  if (typeof value !== "object" || value === null) return typeof value === "function" ? "a function" : String(value);
+  const name: unknown = value.constructor?.name;
+  return typeof name === "string" && name !== "" && name !== "Object" ? `a value of ${name}` : "a plain object";
+}
+
+function unusable(kind: string, why: string): MeshError {
+  return new MeshError("session_crashed", `fetch() of ${kind} must return a Response; ${why}`);
+}
