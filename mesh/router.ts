@@ -111,6 +111,10 @@ export class Router {
     return this.#directory.member(this.#self) !== undefined && this.#directory.recoveringCount === 0;
   }
 
+  get members(): Member[] {
+    return [...this.#directory.members];
+  }
+
   get directoryEntries(): number {
     return this.#directory.entryCount;
   }
@@ -202,13 +206,13 @@ export class Router {
     this.#changes.notify();
   }
 
-  /** The host that this worker, as owner, has indexed; undefined when it is not the owner or knows of none. */
-  hostOf(id: SessionId): { readonly owner: Member | undefined; readonly host: WorkerId | undefined } {
-    const partition = partitionOf(id.key);
-    const location = this.#directory.locate(id.key, partition);
+  /** Where the session lives, as far as this worker may tell; `owns`: its word is final, also that nobody hosts it. */
+  whereabouts(id: SessionId): { readonly owns: boolean; readonly host: WorkerId | undefined } {
+    if (this.#host.has(id.key)) return { owns: true, host: this.#self };
+    const location = this.#directory.locate(id.key, partitionOf(id.key));
     return {
-      owner: this.#directory.ownerOf(partition),
-      host: this.#host.has(id.key) ? this.#self : location.status === "hosted" ? location.worker.id : undefined,
+      owns: location.status === "vacant" || location.status === "hosted",
+      host: location.status === "hosted" ? location.worker.id : undefined,
     };
   }
 

@@ -1,0 +1,170 @@
+// A worker: gateway, session host, and its share of the directory, in one process. Everything it knows of the mesh comes from its
+// primary over IPC and from its peers over links; it never talks to NATS.
+
+import path from "node:path";
+import { MeshError, workerIdOf } from "#proto";
+import { Router, createLinks, listenLinks, type LinkListener, type Links } from "#mesh";
+import { createGateway, type Gateway } from "../gateway/gateway.ts";
+import type { FromWorker, ToWorker, WorkerBoot } from "../ipc.ts";
+import { createLog, type Log } from "../log.ts";
+import { loadApplication } from "../session/application.ts";
+import { installFaultHandlers } from "../session/faults.ts";
+import { createSessionHost, type SessionHostControl } from "../session/host.ts";
+import { LoadMeter } from "./load-meter.ts";
+import { answerQuery } from "./session-queries.ts";
+import { WorkerLease } from "./worker-lease.ts";
+
+/** Pace of load reports to the primary, which puts them into the node's heartbeat. */
+const LOAD_MS = 500;
+/** Sockets and requests under way get so long when the worker stops in order. */
+const GATEWAY_GRACE_MS = 500;
+/** WebSocket close code "service restart": reconnect. */
+const CLOSE_RESTART = 1012;
+
+export class WorkerServer {
+  readonly #boot: WorkerBoot;
+  readonly #log: Log;
+  readonly #tell: (message: FromWorker) => void;
+  readonly #lease = new WorkerLease();
+  readonly #host: SessionHostControl;
+  readonly #links: Links;
+  readonly #router: Router;
+  readonly #gateway: Gateway;
+  readonly #meter: LoadMeter;
+  #listener: LinkListener | undefined;
+  #loadTimer: NodeJS.Timeout | undefined;
+  #accepting = true;
+  #settled = false;
+
+  /** Loads the application; throws `bad_app` with what is wrong with it. `exit` ends the process after a failure of our own. */
+  static async create(boot: WorkerBoot, tell: (message: FromWorker) => void, exit: (code: number) => void) {
+    return new WorkerServer(boot, await loadApplication(boot.config.app), tell, exit);
+  }
+
+  private constructor(
+    boot: WorkerBoot,
+    application: Awaited<ReturnType<typeof loadApplication>>,
+    tell: (message: FromWorker) => void,
+    exit: (code: number) => void,
+  ) {
+    const { config, index } = boot;
+    const self = workerIdOf(config.node, boot);
+    this.#boot = boot;
+    this.#tell = tell;
+    this.#log = createLog(config.log, { node: config.node, worker: index });
+    this.#host = createSessionHost({
+      application,
+      node: config.node,
+      worker: index,
+      lease: this.#lease,
+      log: this.#log,
+      callSession: async (call) => this.#router.route(call),
+      onEnded: (id, fence) => this.#router.ended(id, fence),
+    });
+    installFaultHandlers(this.#host, (error) => {
+      this.#log.error("an error that belongs to no session ends this worker", { stack: stackOf(error) });
+      exit(1);
+    });
+    this.#links = createLinks({ self, mesh: config.mesh, machine: config.machine, epoch: () => this.#router.epoch });
+    this.#router = new Router({
+      self,
+      host: this.#host,
+      links: this.#links,
+      lease: this.#lease,
+      refreshView: (epoch) => tell({ type: "refresh", epoch }),
+      accepting: () => this.#accepting && config.role === "host",
+      draw: Math.random,
+    });
+    this.#gateway = createGateway({ application, router: this.#gatewayRouter(application), log: this.#log });
+    this.#meter = new LoadMeter(index, () => this.#host.size);
+  }
+
+  async start(): Promise<void> {
+    const { config, index, incarnation } = this.#boot;
+    this.#listener = await listenLinks({
+      self: workerIdOf(config.node, this.#boot),
+      mesh: config.mesh,
+      bind: config.bind,
+      socketPath: path.join(config.socketDir, `mesh-${process.pid}-${incarnation}.sock`),
+      service: this.#router.service,
+      epoch: () => this.#router.epoch,
+    });
+    const port = await this.#gateway.listen({ port: config.port, bind: config.bind });
+    this.#tell({
+      type: "listening",
+      address: { host: config.host, port: this.#listener.port, socket: this.#listener.socket },
+      port,
+    });
+    this.#loadTimer = setInterval(() => this.#tell({ type: "load", load: this.#meter.read() }), LOAD_MS);
+    this.#log.debug("listening", { index, port });
+  }
+
+  receive(message: ToWorker): void {
+    switch (message.type) {
+      case "view":
+        this.#router.viewChanged(message.view);
+        this.#listener?.retain(this.#router.members);
+        void this.#tellWhenSettled();
+        break;
+      case "deadline":
+        this.#lease.extend(message.deadline);
+        break;
+      case "loads":
+        this.#router.loadsChanged(message.loads);
+        break;
+      case "drain":
+        this.#accepting = false;
+        break;
+      case "query":
+        this.#tell({
+          type: "answer",
+          id: message.id,
+          answer: answerQuery({ host: this.#host, router: this.#router }, message.query),
+        });
+        break;
+      case "stop":
+      case "fence":
+        // Ending needs waiting, so whoever owns the process calls `stop` or `fence` and then exits.
+        break;
+    }
+  }
+
+  /** Ends all sessions in order, tells clients, and closes everything. */
+  async stop(reason: "drain" | "shutdown", limitMs: number): Promise<void> {
+    this.#accepting = false;
+    await this.#host.stopAll(reason, limitMs);
+    await this.#gateway.close({ graceMs: GATEWAY_GRACE_MS });
+    await this.#close();
+  }
+
+  /** The node was evicted: its sessions may live elsewhere by now, so nothing of them runs or is sent any more. */
+  async fence(): Promise<void> {
+    this.#accepting = false;
+    this.#host.dropAll(CLOSE_RESTART);
+    await this.#gateway.close({ graceMs: 0 });
+    await this.#close();
+  }
+
+  async #close(): Promise<void> {
+    clearInterval(this.#loadTimer);
+    this.#meter.close();
+    this.#router.close();
+    await this.#links.close();
+    await this.#listener?.close();
+    this.#host.close();
+  }
+
+  async #tellWhenSettled(): Promise<void> {
+    if (this.#settled) return;
+    while (!(await this.#router.whenSettled(60_000))) {
+      this.#log.warn("still waiting for the other workers to tell what they host");
+    }
+    if (this.#settled) return;
+    this.#settled = true;
+    this.#tell({ type: "settled" });
+  }
+}
+
+function stackOf(error: unknown): string {
+  return error instanceof Error ? (error.stack ?? error.message) : MeshError.from(error).message;
+}
