@@ -45,7 +45,7 @@ class LazyRequest extends RequestBase {
     return typeof value === "object" && value !== null && #parts in value;
   }
 
-  static real(lazy: Request): Request {
+  static real(this: void, lazy: Request): Request {
     if (!LazyRequest.isLazy(lazy)) return lazy;
     if (lazy.#real === undefined) lazy.#real = lazy.#materialise();
     else if (lazy.#headers !== undefined) copyHeaders(lazy.#headers, lazy.#real.headers);

@@ -73,7 +73,7 @@ export class LightResponse extends ResponseBase {
     return typeof value === "object" && value !== null && #used in value;
   }
 
-  static real(response: Response): Response {
+  static real(this: void, response: Response): Response {
     if (!LightResponse.isLight(response)) return response;
     if (response.#real === undefined) response.#real = response.#materialise();
     else if (response.#headers !== undefined) copyHeaders(response.#headers, response.#real.headers);
@@ -93,7 +93,12 @@ export class LightResponse extends ResponseBase {
   }
 
   /** A Response that takes a reply's parts as they are: no default content type, no copy. */
-  static fromReply(status: number, statusText: string, headers: HeaderList, body: string | Uint8Array | null): Response {
+  static fromReply(
+    status: number,
+    statusText: string,
+    headers: HeaderList,
+    body: string | Uint8Array | null,
+  ): Response {
     const response = new LightResponse(null, { status, statusText });
     response.#body = body === null || typeof body === "string" ? body : copyBytes(body);
     response.#list = headers;

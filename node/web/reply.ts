@@ -17,7 +17,8 @@ export function replyOf(response: unknown, kind = "the session"): SessionReply {
   } else if (!isResponse(response)) {
     throw unusable(kind, `it returned ${nameOf(response)}`);
   }
-  if (response.bodyUsed || response.body?.locked === true) throw unusable(kind, "the body of this one was read already");
+  if (response.bodyUsed || response.body?.locked === true)
+    throw unusable(kind, "the body of this one was read already");
   if (response.status < 200 || response.status > 599) throw unusable(kind, `this one has status ${response.status}`);
   return {
     status: response.status,
@@ -35,7 +36,8 @@ export function responseOf(reply: SessionReply): Response {
     const name = (reply.headers[at] ?? "").toLowerCase();
     if (!isHopByHop(name)) headers.push(name, reply.headers[at + 1] ?? "");
   }
-  if (status === 204 || status === 205 || status === 304) return LightResponse.fromReply(status, statusText, headers, null);
+  if (status === 204 || status === 205 || status === 304)
+    return LightResponse.fromReply(status, statusText, headers, null);
   if (body === null || typeof body === "string" || body instanceof Uint8Array) {
     return LightResponse.fromReply(status, statusText, headers, body);
   }
