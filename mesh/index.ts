@@ -8,3 +8,4 @@ export type { Kv, KvEntry, KvWrite } from "./kv/port.ts";
 export { Router, type Lease, type RouterOptions } from "./router.ts";
 export { systemClock, type Clock } from "./clock.ts";
 export { memoryBucket, type MemoryBucket } from "./kv/memory.ts";
+export { connectNats, type NatsLink, type ServiceEndpoint } from "./nats.ts";

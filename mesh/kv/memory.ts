@@ -17,8 +17,8 @@ export function memoryBucket(): MemoryBucket {
   let last = 0;
 
   const publish = (change: Change): KvWrite => {
-    // A copy: whoever begins to watch later must not see this one, whoever stops must not either.
-    for (const watcher of [...watchers]) queueMicrotask(() => watchers.has(watcher) && watcher(change));
+    // Asked again when it is due: whoever has stopped watching by then must not hear of it.
+    for (const watcher of watchers) queueMicrotask(() => watchers.has(watcher) && watcher(change));
     return { status: "written", revision: change.revision };
   };
   const put = (key: string, value: Uint8Array): KvWrite => {

@@ -24,9 +24,12 @@ export interface NatsServer {
 }
 
 /** Resolves when it accepts clients. */
-export async function startNats(options: { storeDir?: string; port?: number } = {}): Promise<NatsServer> {
+export async function startNats(
+  options: { storeDir?: string; port?: number; jetStream?: boolean } = {},
+): Promise<NatsServer> {
   const storeDir = options.storeDir ?? (await mkdtemp(path.join(os.tmpdir(), "mesh-nats-")));
-  const child = spawn("nats-server", ["-a", "127.0.0.1", "-p", String(options.port ?? -1), "-js", "-sd", storeDir], {
+  const jetStream = options.jetStream === false ? [] : ["-js", "-sd", storeDir];
+  const child = spawn("nats-server", ["-a", "127.0.0.1", "-p", String(options.port ?? -1), ...jetStream], {
     stdio: ["ignore", "ignore", "pipe"],
   });
   const killOnExit = (): void => void child.kill("SIGKILL");

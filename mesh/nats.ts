@@ -1,0 +1,589 @@
+// The one file that speaks to NATS: the connection of a node's primary, buckets with compare-and-set for the registry, and questions
+// and answers in JSON. Relies on nats-server 2.9 or later with JetStream. Survives the loss of the server and of its whole store:
+// it reconnects for ever and makes its buckets anew. Never decides anything about membership.
+
+import { setTimeout as sleep } from "node:timers/promises";
+import { jetstream, jetstreamManager, JetStreamApiError, StorageType } from "@nats-io/jetstream";
+import type { JetStreamClient, JetStreamManager, StreamConfig } from "@nats-io/jetstream";
+import { Kvm, type KV, type KvEntry as NatsKvEntry } from "@nats-io/kv";
+import {
+  errors,
+  headers,
+  type Msg,
+  type NatsConnection,
+  type QueuedIterator,
+  type Subscription,
+} from "@nats-io/nats-core";
+import { connect } from "@nats-io/transport-node";
+import { MeshError, messageOf } from "#proto";
+import { encodeAnswer, encodeProblem, readAnswer } from "./answer.ts";
+import type { Kv, KvEntry, KvWrite } from "./kv/port.ts";
+import { MicroService } from "./micro-service.ts";
+
+/** A compose file starts NATS and nodes at once; a server that is not there by then is missing, and the user should hear of it. */
+const FIRST_CONNECT_MS = 5_000;
+/** Long enough for one answer of a loaded server, short enough for two tries before a lease is suspended. */
+const OPERATION_MS = 1_000;
+/** An election among JetStream replicas takes 4 to 9 s; a bucket cannot be opened meanwhile. */
+const OPEN_BUCKET_MS = 15_000;
+const RETRY_MS = 250;
+/** Reads of `list` under way at once: enough to hide the round trip, too few to crowd out heartbeats. */
+const LIST_PARALLEL = 32;
+/** Questions being answered at once; more are told `overloaded` instead of growing this process. */
+const ANSWERS_PENDING_MAX = 1_000;
+
+const WRONG_LAST_SEQUENCE = 10_071;
+const STREAM_NOT_FOUND = 10_059;
+const JETSTREAM_OFF_FOR_ACCOUNT = 10_039;
+const KEY = /^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$/;
+
+type Log = (level: "debug" | "info" | "warn" | "error", message: string, fields?: Record<string, unknown>) => void;
+type Answer = (body: unknown) => Promise<unknown>;
+type Stop = () => Promise<void>;
+type Counted = (tookMs: number, error?: string) => void;
+
+export interface ServiceEndpoint {
+  readonly name: string;
+  readonly subject: string;
+  /** Of the servers with the same queue one answers; without a queue all do. */
+  readonly queue?: string;
+  readonly answer: Answer;
+}
+
+export interface NatsLink {
+  /**
+   * Opens the bucket, or makes it. `timeoutMs` bounds each operation. Throws `bad_config` when the server or the bucket that is there
+   * cannot be used, `registry_unavailable` when JetStream does not answer.
+   */
+  bucket(name: string, options: { readonly replicas: number; readonly timeoutMs?: number }): Promise<Kv>;
+  /** Asks one server. Throws the error it answered with, `timeout`, or `registry_unavailable` when nobody serves the subject. */
+  request(subject: string, body: unknown, timeoutMs: number): Promise<unknown>;
+  /** Asks all servers of the subject, until `expected` have answered or the time is up. Answers that are errors are in the list as MeshError. */
+  requestMany(
+    subject: string,
+    body: unknown,
+    options: { readonly timeoutMs: number; readonly expected: number },
+  ): Promise<unknown[]>;
+  /** Answers requests; what `answer` throws travels to the asker. Resolves once the server knows. */
+  serve(subject: string, options: { readonly queue?: string }, answer: Answer): Promise<Stop>;
+  /** Serves the endpoints so that `nats micro ls` shows them. `version` is a semantic version. */
+  service(options: {
+    readonly name: string;
+    readonly version: string;
+    readonly description: string;
+    readonly endpoints: readonly ServiceEndpoint[];
+  }): Promise<Stop>;
+  /** Returns a stop. */
+  onStatus(listener: (status: "disconnected" | "reconnected") => void): () => void;
+  close(): Promise<void>;
+}
+
+/** `url`: one server or several, separated by commas; a user and a password may stand in the first. */
+export async function connectNats(
+  url: string,
+  options: { readonly name: string; readonly log?: Log; readonly firstConnectMs?: number },
+): Promise<NatsLink> {
+  const log: Log = options.log ?? (() => {});
+  const nc = await firstConnection(url, options.name, options.firstConnectMs ?? FIRST_CONNECT_MS);
+  const statusListeners = new Set<(status: "disconnected" | "reconnected") => void>();
+  const buckets = new Set<NatsBucket>();
+  const pending = { count: 0 };
+
+  const watchStatus = async (): Promise<void> => {
+    for await (const status of nc.status()) {
+      if (status.type === "disconnect") {
+        log("warn", "NATS is away; reconnecting", { server: status.server });
+        for (const listener of statusListeners) listener("disconnected");
+      } else if (status.type === "reconnect") {
+        log("info", "NATS is back", { server: status.server });
+        for (const bucket of buckets) bucket.reconnected();
+        for (const listener of statusListeners) listener("reconnected");
+      } else if (status.type === "error") {
+        log("warn", `NATS: ${status.error.message}`);
+      }
+    }
+  };
+  void watchStatus();
+
+  const subscribe = (subject: string, queue: string | undefined, onMessage: (message: Msg) => unknown): Subscription =>
+    nc.subscribe(subject, {
+      ...(queue === undefined ? {} : { queue }),
+      callback: (error, message) => {
+        if (error) log("error", `cannot serve ${subject}: ${error.message}`);
+        else void onMessage(message);
+      },
+    });
+  // Not drained: that waits for the server, which may be away when a node stops. Answers under way are still sent.
+  const stop = (subscriptions: readonly Subscription[]): Promise<void> => {
+    for (const subscription of subscriptions) subscription.unsubscribe();
+    return Promise.resolve();
+  };
+
+  return {
+    async bucket(name, { replicas, timeoutMs = OPERATION_MS }) {
+      requireVersion(nc, replicas);
+      const bucket = new NatsBucket(nc, name, replicas, timeoutMs, log, () => buckets.delete(bucket));
+      await bucket.open();
+      buckets.add(bucket);
+      return bucket;
+    },
+
+    async request(subject, body, timeoutMs) {
+      try {
+        return readAnswer((await nc.request(subject, JSON.stringify(body ?? null), { timeout: timeoutMs })).json());
+      } catch (error) {
+        throw askError(error, subject);
+      }
+    },
+
+    async requestMany(subject, body, { timeoutMs, expected }) {
+      const answers: unknown[] = [];
+      if (expected < 1) return answers;
+      try {
+        const strategy = { strategy: "count", maxMessages: expected, maxWait: timeoutMs } as const;
+        for await (const message of await nc.requestMany(subject, JSON.stringify(body ?? null), strategy)) {
+          try {
+            answers.push(readAnswer(message.json()));
+          } catch (error) {
+            answers.push(MeshError.from(error, "bad_frame"));
+          }
+        }
+      } catch (error) {
+        // Nobody serves it: no answers.
+        if (!isNoResponders(error)) throw askError(error, subject);
+      }
+      return answers;
+    },
+
+    async serve(subject, { queue }, answer) {
+      const subscription = subscribe(subject, queue, (message) => reply(message, answer, pending, log));
+      await flush(nc);
+      return () => stop([subscription]);
+    },
+
+    async service({ name, version, description, endpoints }) {
+      const service = new MicroService({ name, version, description, endpoints });
+      const counted = endpoints.map((endpoint) => {
+        const count: Counted = (tookMs, error) => service.count(endpoint.name, tookMs, error);
+        return subscribe(endpoint.subject, endpoint.queue, (message) =>
+          reply(message, endpoint.answer, pending, log, count),
+        );
+      });
+      const control = [...service.control].map(([subject, body]) =>
+        subscribe(subject, undefined, (message) => message.respond(JSON.stringify(body()))),
+      );
+      await flush(nc);
+      return () => stop([...counted, ...control]);
+    },
+
+    onStatus(listener) {
+      statusListeners.add(listener);
+      return () => statusListeners.delete(listener);
+    },
+
+    async close() {
+      for (const bucket of buckets) await bucket.close();
+      statusListeners.clear();
+      await nc.close();
+    },
+  };
+}
+
+async function firstConnection(url: string, name: string, ms: number): Promise<NatsConnection> {
+  const servers = url.split(",").map((server) => server.trim());
+  const account = accountOf(servers[0] ?? "");
+  const until = performance.now() + ms;
+  for (;;) {
+    try {
+      return await connect({
+        servers: servers.map(withoutAccount),
+        ...account,
+        name,
+        timeout: Math.max(1, until - performance.now()),
+        maxReconnectAttempts: -1,
+        reconnectTimeWait: 250,
+        // Without it all nodes come back in the same moment.
+        reconnectJitter: 250,
+        pingInterval: 2_000,
+        maxPingOut: 2,
+        // Servers that restart may refuse for a while; a node must not give up for good because of it.
+        ignoreAuthErrorAbort: true,
+      });
+    } catch (cause) {
+      if (cause instanceof errors.AuthorizationError) {
+        throw new MeshError(
+          "bad_config",
+          `NATS refuses these credentials: set NATS_URL to nats://user:password@host:4222`,
+          {
+            cause,
+          },
+        );
+      }
+      if (performance.now() + RETRY_MS >= until) {
+        const where = servers.map(withoutAccount).join(", ");
+        throw new MeshError(
+          "registry_unavailable",
+          `no NATS server answers at ${where}: start one (nats-server -js) or set NATS_URL`,
+          { cause },
+        );
+      }
+      await sleep(RETRY_MS);
+    }
+  }
+}
+
+function accountOf(server: string): { user?: string; pass?: string } {
+  if (!URL.canParse(server)) return {};
+  const { username, password } = new URL(server);
+  if (username === "") return {};
+  return { user: decodeURIComponent(username), pass: decodeURIComponent(password) };
+}
+
+/** Also what errors and logs may show. */
+function withoutAccount(server: string): string {
+  return server.replace(/^([a-z]+:\/\/)[^@/]*@/, "$1");
+}
+
+function requireVersion(nc: NatsConnection, replicas: number): void {
+  const version = nc.info?.version ?? "0.0.0";
+  const [major = 0, minor = 0] = version.split(".").map(Number);
+  const atLeast = (needed: number): boolean => major > 2 || (major === 2 && minor >= needed);
+  if (!atLeast(9)) throw new MeshError("bad_config", `nats-server ${version} is too old: 2.9 or later is needed`);
+  if (replicas > 1 && !atLeast(11)) {
+    throw new MeshError(
+      "bad_config",
+      `nats-server ${version} can acknowledge two writes of one revision when a bucket has replicas: ` +
+        `set MESH_NATS_REPLICAS=1 or use nats-server 2.11 or later`,
+    );
+  }
+}
+
+async function reply(
+  message: Msg,
+  answer: Answer,
+  pending: { count: number },
+  log: Log,
+  count: Counted = () => {},
+): Promise<void> {
+  const began = performance.now();
+  const refuse = (error: MeshError): void => {
+    // In the headers for askers that know `nats micro` and not us.
+    const marks = headers();
+    marks.set("Nats-Service-Error-Code", String(error.status));
+    marks.set("Nats-Service-Error", error.code);
+    message.respond(encodeProblem(error), { headers: marks });
+    count(performance.now() - began, error.message);
+  };
+  if (pending.count >= ANSWERS_PENDING_MAX) {
+    return refuse(new MeshError("overloaded", "this node answers too many questions at once; ask again later"));
+  }
+  pending.count++;
+  try {
+    message.respond(encodeAnswer(await answer(message.data.length === 0 ? null : message.json())));
+    count(performance.now() - began);
+  } catch (thrown) {
+    try {
+      refuse(MeshError.from(thrown, thrown instanceof SyntaxError ? "bad_request" : "internal"));
+    } catch (failed) {
+      // The connection is closed or the asker's subject is not valid; it will time out.
+      log("warn", `an answer to ${message.subject} could not be sent: ${messageOf(failed)}`);
+    }
+  } finally {
+    pending.count--;
+  }
+}
+
+function askError(error: unknown, subject: string): MeshError {
+  if (error instanceof MeshError) return error;
+  if (error instanceof SyntaxError)
+    return new MeshError("bad_frame", `the answer to ${subject} is not JSON`, { cause: error });
+  if (isNoResponders(error)) {
+    return new MeshError("registry_unavailable", `no node of the mesh answers ${subject}`, { cause: error });
+  }
+  if (error instanceof errors.TimeoutError)
+    return new MeshError("timeout", `${subject} was not answered in time`, { cause: error });
+  return MeshError.from(error, "registry_unavailable");
+}
+
+function isNoResponders(error: unknown): boolean {
+  if (error instanceof errors.NoRespondersError) return true;
+  return error instanceof errors.RequestError && error.isNoResponders();
+}
+
+/** So that what was subscribed is known to the server; bounded, for a server may be away just now and learns of it later. */
+async function flush(nc: NatsConnection): Promise<void> {
+  const stop = new AbortController();
+  await Promise.race([
+    nc.flush().catch(() => {}),
+    sleep(OPERATION_MS, undefined, { signal: stop.signal }).catch(() => {}),
+  ]);
+  stop.abort();
+}
+
+interface Watcher {
+  readonly onEntry: Parameters<Kv["watch"]>[0];
+  readonly onGap: () => void;
+  iterator: QueuedIterator<NatsKvEntry> | undefined;
+  stopped: boolean;
+}
+
+/**
+ * A JetStream KV bucket. Writes are published with the expected revision by ourselves: `create` of the client goes on to a read after
+ * a time-out, and then takes a write that may still land for one that failed.
+ */
+class NatsBucket implements Kv {
+  readonly #nc: NatsConnection;
+  readonly #name: string;
+  readonly #stream: string;
+  readonly #replicas: number;
+  readonly #timeoutMs: number;
+  readonly #log: Log;
+  readonly #onClose: () => void;
+  readonly #js: JetStreamClient;
+  readonly #watchers = new Set<Watcher>();
+  readonly #closing = new AbortController();
+  #opening: Promise<void> | undefined;
+  #manager: JetStreamManager | undefined;
+  #kv: KV | undefined;
+
+  constructor(nc: NatsConnection, name: string, replicas: number, timeoutMs: number, log: Log, onClose: () => void) {
+    this.#nc = nc;
+    this.#name = name;
+    this.#stream = `KV_${name}`;
+    this.#replicas = replicas;
+    this.#timeoutMs = timeoutMs;
+    this.#log = log;
+    this.#onClose = onClose;
+    this.#js = jetstream(nc, { timeout: timeoutMs });
+  }
+
+  async open(): Promise<void> {
+    const until = performance.now() + OPEN_BUCKET_MS;
+    for (;;) {
+      try {
+        await this.#ensure();
+        return;
+      } catch (error) {
+        if (error instanceof MeshError) throw error;
+        if (isJetStreamSilent(error) && this.#nc.info?.jetstream !== true) {
+          throw new MeshError("bad_config", `JetStream is off at ${this.#nc.getServer()}: start nats-server with -js`, {
+            cause: error,
+          });
+        }
+        if (performance.now() + RETRY_MS >= until) {
+          throw new MeshError(
+            "registry_unavailable",
+            `the bucket ${this.#name} cannot be opened: ${messageOf(error)}`,
+            {
+              cause: error,
+            },
+          );
+        }
+        await sleep(RETRY_MS);
+      }
+    }
+  }
+
+  async get(key: string): Promise<KvEntry | undefined> {
+    const stored = await this.#read(key);
+    return stored?.deleted === false ? { key, value: stored.value, revision: stored.revision } : undefined;
+  }
+
+  async list(): Promise<KvEntry[]> {
+    // The stream's leader answers both steps; the client's own listing asks a consumer, which may lag.
+    const info = await this.#ask((manager) => manager.streams.info(this.#stream, { subjects_filter: ">" }));
+    const prefix = `$KV.${this.#name}.`;
+    const keys = Object.keys(info?.state.subjects ?? {}).map((subject) => subject.slice(prefix.length));
+    const entries: KvEntry[] = [];
+    for (let at = 0; at < keys.length; at += LIST_PARALLEL) {
+      const some = await Promise.all(keys.slice(at, at + LIST_PARALLEL).map((key) => this.get(key)));
+      entries.push(...some.filter((entry) => entry !== undefined));
+    }
+    return entries;
+  }
+
+  async create(key: string, value: Uint8Array): Promise<KvWrite> {
+    const first = await this.#publish(key, value, 0);
+    if (first.status !== "conflict") return first;
+    // Surely not written. The key is there, or was deleted and its mark holds a revision to build on.
+    let mark: { readonly revision: number; readonly deleted: boolean } | undefined;
+    try {
+      mark = await this.#read(key);
+    } catch {
+      // The port allows `unknown` for a write that never happened; who asked reads again either way.
+      return { status: "unknown" };
+    }
+    return mark?.deleted === false ? { status: "conflict" } : this.#publish(key, value, mark?.revision ?? 0);
+  }
+
+  update(key: string, value: Uint8Array, revision: number): Promise<KvWrite> {
+    return this.#publish(key, value, revision);
+  }
+
+  remove(key: string, revision: number): Promise<KvWrite> {
+    return this.#publish(key, new Uint8Array(), revision, "DEL");
+  }
+
+  async watch(onEntry: Watcher["onEntry"], onGap: () => void): Promise<() => void> {
+    const watcher: Watcher = { onEntry, onGap, iterator: undefined, stopped: false };
+    this.#watchers.add(watcher);
+    const { promise: begun, resolve } = Promise.withResolvers<void>();
+    void this.#follow(watcher, resolve);
+    await begun;
+    return () => this.#stop(watcher);
+  }
+
+  /** The connection is back, perhaps to a server that lost the bucket, and what was written meanwhile may never be shown. */
+  reconnected(): void {
+    void this.#heal(true);
+  }
+
+  close(): Promise<void> {
+    this.#closing.abort();
+    for (const watcher of this.#watchers) this.#stop(watcher);
+    this.#onClose();
+    return Promise.resolve();
+  }
+
+  /** Makes the bucket unless it is there; checks it when it is. */
+  async #ensure(): Promise<void> {
+    this.#manager ??= await jetstreamManager(this.#nc, { checkAPI: false, timeout: this.#timeoutMs });
+    const kv = await new Kvm(this.#js).create(this.#name, {
+      history: 1,
+      storage: StorageType.File,
+      replicas: this.#replicas,
+      // Followers would answer reads, and a follower may lag.
+      allow_direct: false,
+    });
+    const { config } = await this.#manager.streams.info(this.#stream);
+    const wrong = wrongSettings(config, this.#replicas);
+    if (wrong.length > 0) {
+      throw new MeshError(
+        "bad_config",
+        `the NATS bucket ${this.#name} exists with other settings; change ${wrong.join(", ")} of the stream ${this.#stream}` +
+          ` (nats stream edit), or delete it while no node runs`,
+      );
+    }
+    this.#kv = kv;
+  }
+
+  /** Once at a time; never rejects. Watches begin again when writes may have been missed. */
+  #heal(missed: boolean): Promise<void> {
+    this.#opening ??= (async () => {
+      try {
+        await this.#ensure();
+      } catch (error) {
+        this.#log("warn", `the bucket ${this.#name} cannot be opened: ${messageOf(error)}`);
+      }
+      this.#opening = undefined;
+      if (this.#closing.signal.aborted || !missed) return;
+      for (const watcher of this.#watchers) {
+        watcher.iterator?.stop();
+        watcher.onGap();
+      }
+    })();
+    return this.#opening;
+  }
+
+  async #ask<T>(question: (manager: JetStreamManager) => Promise<T>): Promise<T | undefined> {
+    if (this.#closing.signal.aborted) throw new MeshError("registry_unavailable", `the bucket ${this.#name} is closed`);
+    try {
+      this.#manager ??= await jetstreamManager(this.#nc, { checkAPI: false, timeout: this.#timeoutMs });
+      return await question(this.#manager);
+    } catch (cause) {
+      if (isMissingStream(cause)) void this.#heal(true);
+      throw new MeshError("registry_unavailable", `the registry does not answer: ${messageOf(cause)}`, { cause });
+    }
+  }
+
+  async #read(
+    key: string,
+  ): Promise<{ readonly value: Uint8Array; readonly revision: number; readonly deleted: boolean } | undefined> {
+    const subject = this.#subject(key);
+    const message = await this.#ask((manager) => manager.streams.getMessage(this.#stream, { last_by_subj: subject }));
+    if (message === undefined || message === null) return undefined;
+    const deleted = message.header.has("KV-Operation") || message.header.has("Nats-Marker-Reason");
+    return { value: message.data, revision: message.seq, deleted };
+  }
+
+  async #publish(key: string, value: Uint8Array, revision: number, operation?: "DEL"): Promise<KvWrite> {
+    if (this.#closing.signal.aborted || this.#nc.isClosed()) return { status: "unknown" };
+    const marks = headers();
+    if (operation !== undefined) marks.set("KV-Operation", operation);
+    try {
+      const ack = await this.#js.publish(this.#subject(key), value, {
+        expect: { streamName: this.#stream, lastSubjectSequence: revision },
+        timeout: this.#timeoutMs,
+        headers: marks,
+      });
+      return { status: "written", revision: ack.seq };
+    } catch (error) {
+      // Only the leader's own "wrong last sequence" is a refusal. Its sibling 10164 says that another write is under way,
+      // not that the revision has moved; everything else may have been written, or may be yet.
+      if (error instanceof JetStreamApiError && error.code === WRONG_LAST_SEQUENCE) return { status: "conflict" };
+      if (isMissingStream(error)) void this.#heal(true);
+      else if (error instanceof JetStreamApiError) this.#log("warn", `a write of ${key} failed: ${error.message}`);
+      return { status: "unknown" };
+    }
+  }
+
+  async #follow(watcher: Watcher, begun: () => void): Promise<void> {
+    while (!watcher.stopped) {
+      try {
+        if (this.#kv === undefined) throw new Error("the bucket is not open");
+        // Begins with the last value of every key, so nothing falls between two watches.
+        watcher.iterator = await this.#kv.watch();
+        begun();
+        if (watcher.stopped) return watcher.iterator.stop();
+        for await (const entry of watcher.iterator) {
+          if (watcher.stopped) return;
+          watcher.onEntry({
+            key: entry.key,
+            value: entry.operation === "PUT" ? entry.value : undefined,
+            revision: entry.revision,
+          });
+        }
+      } catch (error) {
+        this.#log("debug", `a watch of ${this.#name} broke: ${messageOf(error)}`);
+      }
+      begun();
+      // Also after a clean end, or a watch that ends at once would spin.
+      await sleep(RETRY_MS, undefined, { signal: this.#closing.signal }).catch(() => {});
+    }
+  }
+
+  #stop(watcher: Watcher): void {
+    watcher.stopped = true;
+    watcher.iterator?.stop();
+    this.#watchers.delete(watcher);
+  }
+
+  #subject(key: string): string {
+    // Never a key from outside as it is: a wildcard or a space in a subject does something else.
+    if (!KEY.test(key)) throw new MeshError("internal", `"${key}" is not a key of a bucket`);
+    return `$KV.${this.#name}.${key}`;
+  }
+}
+
+function isMissingStream(error: unknown): boolean {
+  // A stream that is gone has no listener on its subjects either, which the client reports as JetStream being off.
+  return isJetStreamSilent(error) || (error instanceof JetStreamApiError && error.code === STREAM_NOT_FOUND);
+}
+
+/** The client wraps the cause in an error whose class it does not export. */
+function isJetStreamSilent(error: unknown): boolean {
+  if (!(error instanceof Error)) return false;
+  const { cause } = error;
+  return isNoResponders(cause) || (cause instanceof JetStreamApiError && cause.code === JETSTREAM_OFF_FOR_ACCOUNT);
+}
+
+function wrongSettings(config: StreamConfig, replicas: number): string[] {
+  const wrong: string[] = [];
+  if (config.num_replicas !== replicas) wrong.push(`replicas from ${config.num_replicas} to ${replicas}`);
+  if (config.storage !== StorageType.File) wrong.push(`storage from ${config.storage} to file`);
+  if (config.allow_direct) wrong.push("allow_direct from true to false");
+  if (config.max_age > 0) wrong.push("max_age to 0 (leases must not expire)");
+  if (config.max_msgs_per_subject !== 1) wrong.push(`history from ${config.max_msgs_per_subject} to 1`);
+  if (config.discard !== "new") wrong.push(`discard from ${config.discard} to new`);
+  return wrong;
+}
