@@ -1,0 +1,96 @@
+// One node as a child: `mesh node <app>` in a process group of its own, with an IPC channel that tells us when it is ready and
+// tells it when we are gone. Its workers belong to the same group, so the group is what must be empty at the end.
+
+import { spawn } from "node:child_process";
+import path from "node:path";
+import type { NodeInfo } from "#node";
+import { MeshError, messageOf } from "#proto";
+import { eachLine } from "./lines.ts";
+import { errorOfFailure, readNodeMessage } from "./message.ts";
+
+export interface NodeExit {
+  readonly code: number | null;
+  readonly signal: NodeJS.Signals | null;
+}
+
+export interface NodeProcess {
+  readonly id: string;
+  readonly pid: number;
+  /** Rejects with the node's own error when it cannot start. */
+  readonly ready: Promise<NodeInfo>;
+  /** Of the node's primary. Its workers end by themselves, a moment later. */
+  readonly exited: Promise<NodeExit>;
+  /** To the primary alone, as an operator or a container engine does. */
+  readonly signal: (signal: NodeJS.Signals) => void;
+  /** SIGKILL to the primary and every worker. Nothing happens when they are gone. */
+  readonly killGroup: () => void;
+}
+
+export interface NodeOrder {
+  readonly id: string;
+  readonly app: string;
+  readonly env: Readonly<Record<string, string | undefined>>;
+  /** Arguments of `mesh node` after the application. */
+  readonly args?: readonly string[];
+  /** Each line of the node's output. */
+  readonly onLine: (line: string) => void;
+}
+
+/** Forks its workers, loads the application in each, joins: seconds on a busy machine. */
+const READY_MS = 60_000;
+
+const MESH = path.join(import.meta.dirname, "..", "mesh.ts");
+
+export function startNodeProcess(order: NodeOrder): NodeProcess {
+  const child = spawn(process.execPath, [MESH, "node", order.app, ...(order.args ?? [])], {
+    env: { ...order.env },
+    stdio: ["ignore", "pipe", "pipe", "ipc"],
+    detached: true,
+  });
+  const { pid } = child;
+  if (child.stdout !== null) eachLine(child.stdout, order.onLine);
+  if (child.stderr !== null) eachLine(child.stderr, order.onLine);
+
+  const exited = new Promise<NodeExit>((resolve) => {
+    child.once("exit", (code, signal) => resolve({ code, signal }));
+    child.once("error", () => resolve({ code: 1, signal: null }));
+  });
+  let deadline: NodeJS.Timeout | undefined;
+  const ready = new Promise<NodeInfo>((resolve, reject) => {
+    const fail = (why: string): void => reject(new MeshError("internal", why, { node: order.id }));
+    child.on("message", (value) => {
+      try {
+        const message = readNodeMessage(value);
+        if (message.type === "ready") resolve(message.info);
+        else reject(errorOfFailure(message.error, order.id));
+      } catch (error) {
+        fail(`its report cannot be read: ${messageOf(error)}`);
+      }
+    });
+    void exited.then((exit) => fail(`it ended with ${exitText(exit)} before it was ready`));
+    deadline = setTimeout(() => fail(`it was not ready within ${READY_MS / 1000} s`), READY_MS);
+  }).finally(() => clearTimeout(deadline));
+  // The caller reads `ready` when its turn comes; until then a rejection is not unhandled.
+  ready.catch(() => {});
+
+  return {
+    id: order.id,
+    pid: pid ?? 0,
+    ready,
+    exited,
+    signal: (signal) => void child.kill(signal),
+    killGroup: () => killGroup(pid),
+  };
+}
+
+export function exitText(exit: NodeExit): string {
+  return exit.signal ?? `code ${exit.code}`;
+}
+
+function killGroup(pid: number | undefined): void {
+  try {
+    if (pid !== undefined) process.kill(-pid, "SIGKILL");
+  } catch {
+    // ESRCH: the group is empty.
+  }
+}

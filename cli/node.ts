@@ -1,0 +1,82 @@
+// `mesh node <app>`: one node, configured by the environment. What a container runs, and what `mesh up` and `mesh dev` start as
+// children: with an IPC channel it reports when it is ready and stops when the other end is gone.
+
+import { configFromEnv, createLog, runNode, type Log, type NodeInfo, type RunningNode } from "#node";
+import { MeshError } from "#proto";
+import type { NodeMessage } from "./launch/message.ts";
+import { printJson, sayError } from "./terminal.ts";
+
+export interface NodeOptions {
+  /** Keep the registry in this process: a mesh of one node, for `mesh dev`. */
+  readonly inMemory?: true;
+  /** Print the node's addresses as JSON once it is ready. */
+  readonly json?: true;
+}
+
+/** Exit code of a process that a signal ended, as shells count: 128 + the signal's number. */
+const INTERRUPTED = 130;
+
+/** Resolves with the exit code. Throws `bad_config` when the environment is not enough. */
+export async function runNodeCommand(app: string, options: NodeOptions): Promise<number> {
+  try {
+    const config = configFromEnv(process.env, app);
+    if (config.registry.kind === "memory" && options.inMemory === undefined) {
+      throw new MeshError(
+        "bad_config",
+        "NATS_URL is not set: name the NATS servers of the mesh, for example NATS_URL=nats://127.0.0.1:4222. " +
+          "`mesh up` starts a whole mesh with NATS on this machine, `mesh dev` one node without NATS",
+      );
+    }
+    const log = createLog(config.log, { node: config.node });
+    const node = runNode(config, {
+      log,
+      onReady: (info) => {
+        if (options.json !== undefined) printJson(info);
+        void tellLauncher({ type: "ready", info: plain(info) });
+      },
+    });
+    obeySignals(node, log);
+    return await node.ended;
+  } catch (thrown) {
+    const error = MeshError.from(thrown);
+    const told = await tellLauncher({ type: "failed", error: { code: error.code, message: error.message } });
+    // The launcher prints it, once for all nodes.
+    if (!told) sayError(error.message);
+    return 1;
+  }
+}
+
+function obeySignals(node: RunningNode, log: Log): void {
+  let asked = false;
+  const stop = (how: "drain" | "now", why: string): void => {
+    if (asked) {
+      log.warn("told to stop again: ending at once");
+      process.exit(INTERRUPTED);
+    }
+    asked = true;
+    log.info(how === "drain" ? "draining" : "stopping", { why });
+    node.stop(how);
+  };
+  process.on("SIGTERM", () => stop("drain", "SIGTERM"));
+  process.on("SIGINT", () => stop("now", "SIGINT"));
+  if (!process.connected) return;
+  process.once("disconnect", () => {
+    log.info("stopping", { why: "the launcher is gone" });
+    node.stop("now");
+  });
+  // Our output went to the launcher as well. Without a reader a log line must not turn an orderly stop into a crash.
+  for (const stream of [process.stdout, process.stderr]) stream.on("error", () => node.stop("now"));
+}
+
+/** False when nobody listens. */
+function tellLauncher(message: NodeMessage): Promise<boolean> {
+  return new Promise((resolve) => {
+    if (process.send === undefined || !process.connected) return resolve(false);
+    process.send(message, undefined, undefined, (error: Error | null) => resolve(error === null));
+  });
+}
+
+/** What crosses the channel is exactly what its reader expects. */
+function plain(info: NodeInfo): NodeInfo {
+  return { ...info, workers: info.workers.map(({ index, pid }) => ({ index, pid })) };
+}

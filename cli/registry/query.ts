@@ -1,0 +1,43 @@
+// Asks the registry of a mesh over NATS, as any NATS client may: JSON in, JSON out. Turns the two ways in which nobody answers into
+// sentences that say what to do.
+
+import { connectNats } from "#mesh";
+import { MeshError, record } from "#proto";
+import { withoutPassword } from "../infra/from-url.ts";
+import type { RegistryPlace } from "./where.ts";
+
+export type RegistryOperation = "get" | "list" | "count" | "nodes" | "view";
+
+/** A query asks every worker of every node; a node that is stuck answers late or not at all. */
+const ANSWER_MS = 5_000;
+
+/** The answer, an object. Throws `registry_unavailable`, or the error that the mesh answered with. */
+export async function queryRegistry(
+  place: RegistryPlace,
+  operation: RegistryOperation,
+  body: Readonly<Record<string, unknown>>,
+): Promise<Record<string, unknown>> {
+  const link = await connectNats(place.nats, { name: "sessionmesh cli" }).catch((cause: unknown) => {
+    throw new MeshError(
+      "registry_unavailable",
+      `NATS does not answer at ${withoutPassword(place.nats)}: start a mesh with \`mesh up <app>\`, or name its servers with --nats or NATS_URL`,
+      { cause },
+    );
+  });
+  try {
+    return record(
+      await link.request(`mesh.${place.mesh}.registry.${operation}`, body, ANSWER_MS),
+      "the answer of the registry",
+    );
+  } catch (thrown) {
+    const error = MeshError.from(thrown);
+    if (error.code !== "registry_unavailable") throw error;
+    throw new MeshError(
+      "registry_unavailable",
+      `no node of a mesh named "${place.mesh}" answers on ${withoutPassword(place.nats)}: is it up? Another name goes into --mesh or MESH_NAME`,
+      { cause: error },
+    );
+  } finally {
+    await link.close();
+  }
+}
