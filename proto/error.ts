@@ -84,8 +84,16 @@ export class MeshError extends Error {
 
   /** Any thrown value as a MeshError: itself, or wrapped as `code` with the value as its cause. Never throws. */
   static from(thrown: unknown, code: ErrorCode = "internal", context: ErrorContext = {}): MeshError {
-    if (thrown instanceof MeshError) return thrown;
-    return new MeshError(code, messageOf(thrown), { ...context, cause: thrown });
+    return isMeshError(thrown) ? thrown : new MeshError(code, messageOf(thrown), { ...context, cause: thrown });
+  }
+}
+
+/** A proxy can throw from `instanceof`; whatever does is not ours. */
+function isMeshError(thrown: unknown): thrown is MeshError {
+  try {
+    return thrown instanceof MeshError;
+  } catch {
+    return false;
   }
 }
 
@@ -108,10 +116,14 @@ export function problemOf(error: MeshError): Record<string, unknown> {
   };
 }
 
-/** The message of any thrown value; a value whose getters throw costs us the message, not the process. */
+/** A session can throw a string of any size; its message goes into frames, logs and responses. In UTF-16 units. */
+const MESSAGE_LENGTH_MAX = 2_000;
+
+/** The message of any thrown value, cut when it is very long; a value whose getters throw costs us the message, not the process. */
 export function messageOf(thrown: unknown): string {
   try {
-    return thrown instanceof Error ? String(thrown.message) : String(thrown);
+    const message = thrown instanceof Error ? String(thrown.message) : String(thrown);
+    return message.length > MESSAGE_LENGTH_MAX ? `${message.slice(0, MESSAGE_LENGTH_MAX)}...` : message;
   } catch {
     return "a value that cannot be printed was thrown";
   }

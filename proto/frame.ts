@@ -5,6 +5,7 @@ import { fileURLToPath } from "node:url";
 import protobuf from "protobufjs";
 import { MeshError } from "./error.ts";
 import type { Fence } from "./fence.ts";
+import { checkFrame } from "./frame-check.ts";
 
 /** Header names and values in turn, as they came: `[name, value, name, value]`. */
 export type HeaderList = readonly string[];
@@ -76,6 +77,7 @@ export type Frame = {
 
 const root = protobuf.loadSync(fileURLToPath(new URL("./mesh.proto", import.meta.url)));
 const batchType = root.lookupType("sessionmesh.v1.Batch");
+useEmptyBuffers(root.lookup("sessionmesh.v1"));
 
 /** gRPC path of the one method that links use. */
 export const LINK_METHOD_PATH = "/sessionmesh.v1.Link/Connect";
@@ -98,6 +100,7 @@ export function decodeBatch(bytes: Uint8Array): Frame[] {
     const type = frame.body;
     if (type === undefined) throw new MeshError("bad_frame", "a peer sent a frame without a body of a known type");
     frame.type = type;
+    checkFrame(frame as unknown as Frame);
   }
   return decoded.frames as unknown as Frame[];
 }
@@ -105,6 +108,16 @@ export function decodeBatch(bytes: Uint8Array): Frame[] {
 interface DecodedFrame {
   body?: FrameType;
   type?: FrameType;
+}
+
+/** protobufjs reads a bytes field that was left out as `[]`, which no API for bytes takes: make it an empty Buffer. */
+function useEmptyBuffers(within: protobuf.ReflectionObject | null): void {
+  if (!(within instanceof protobuf.Namespace)) return;
+  within.nestedArray.forEach(useEmptyBuffers);
+  if (!(within instanceof protobuf.Type)) return;
+  for (const field of within.fieldsArray) {
+    if (field.type === "bytes") Object.assign(within.ctor.prototype, { [field.resolve().name]: Buffer.alloc(0) });
+  }
 }
 
 function asBuffer(bytes: Uint8Array): Buffer {

@@ -20,7 +20,7 @@ export const NAME_BYTES_MAX = 256;
 
 // Control characters would corrupt logs and terminals; a lone surrogate has no UTF-8 form, so it could not travel.
 // oxlint-disable-next-line no-control-regex
-const FORBIDDEN_IN_NAME = /[\u0000-\u001f\u007f]|\p{Surrogate}/u;
+const FORBIDDEN_IN_NAME = /[\u0000-\u001f\u007f-\u009f]|\p{Surrogate}/u;
 
 export function isKind(kind: string): boolean {
   return KIND.test(kind);

@@ -108,6 +108,8 @@ export function canOwn(member: Member): boolean {
   return member.node.role === "host" && member.node.state === "up";
 }
 
+const PORT_MAX = 65_535;
+
 const NODE_ID = /^[A-Za-z0-9._-]{1,64}$/;
 
 export function isNodeId(id: string): boolean {
@@ -125,7 +127,21 @@ export function decodeView(bytes: Uint8Array): View {
   const nodes = list(value["nodes"], "view.nodes").map((entry, at) =>
     decodeNode(record(entry, `view.nodes[${at}]`), `view.nodes[${at}]`),
   );
+  // Two records of one slot would be two owners of the same partitions.
+  refuseTwins(
+    nodes.map((node) => node.id),
+    "view.nodes",
+  );
+  for (const node of nodes)
+    refuseTwins(
+      node.workers.map((worker) => worker.index),
+      `view.nodes.${node.id}.workers`,
+    );
   return { epoch, opId: text(value["opId"], "view.opId"), nodes };
+}
+
+function refuseTwins(ids: readonly (string | number)[], path: string): void {
+  if (new Set(ids).size !== ids.length) throw new MeshError("bad_frame", `${path} holds the same one twice`);
 }
 
 function decodeNode(value: Record<string, unknown>, path: string): NodeRecord {
@@ -148,20 +164,25 @@ function decodeNode(value: Record<string, unknown>, path: string): NodeRecord {
     admin: text(value["admin"], `${path}.admin`),
     pid: integer(value["pid"], `${path}.pid`),
     workers: list(value["workers"], `${path}.workers`).map((entry, at) =>
-      decodeWorker(record(entry, `${path}.workers[${at}]`), `${path}.workers[${at}]`),
+      decodeWorker(id, record(entry, `${path}.workers[${at}]`), `${path}.workers[${at}]`),
     ),
   };
 }
 
-function decodeWorker(value: Record<string, unknown>, path: string): WorkerRecord {
+function decodeWorker(nodeId: string, value: Record<string, unknown>, path: string): WorkerRecord {
   const address = record(value["address"], `${path}.address`);
-  return {
+  const port = integer(address["port"], `${path}.address.port`);
+  if (port > PORT_MAX) throw new MeshError("bad_frame", `${path}.address.port is not a port`);
+  const worker = {
     index: integer(value["index"], `${path}.index`),
     incarnation: text(value["incarnation"], `${path}.incarnation`),
     address: {
       host: text(address["host"], `${path}.address.host`),
-      port: integer(address["port"], `${path}.address.port`),
+      port,
       socket: text(address["socket"], `${path}.address.socket`),
     },
   };
+  // Its id must be one that peers accept, or nobody could reach it.
+  parseWorkerId(workerIdOf(nodeId, worker));
+  return worker;
 }

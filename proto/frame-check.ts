@@ -1,0 +1,80 @@
+// What the wire form cannot say about a frame. protobuf leaves out what is absent and carries any double, so a peer with a bug
+// could send an epoch of NaN (older than nothing, newer than nothing) or a grant without a fence. Each frame is looked at
+// once, where it is decoded; everything behind that trusts the types in frame.ts.
+
+import { MeshError } from "./error.ts";
+import type { AskFrame, Frame, HeaderList, HostedSession } from "./frame.ts";
+import type { Fence } from "./fence.ts";
+
+/** HTTP has three digits for a status; Node refuses to write any other. */
+const STATUS_MIN = 100;
+const STATUS_MAX = 999;
+/** WebSocket close codes are 16 bits wide. */
+const CLOSE_CODE_MAX = 65_535;
+
+/** Throws `bad_frame` when a field of the frame is out of its range. */
+export function checkFrame(frame: Frame): void {
+  switch (frame.type) {
+    case "hello":
+      return checkWhole(frame.hello.epoch, "hello.epoch");
+    case "open":
+      checkWhole(frame.open.epoch, "open.epoch");
+      checkMs(frame.open.timeoutMs, "open.timeoutMs");
+      return checkHeaders(frame.open.headers, "open.headers");
+    case "head":
+      if (frame.head.status < STATUS_MIN || frame.head.status > STATUS_MAX) throw bad("head.status");
+      return checkHeaders(frame.head.headers, "head.headers");
+    case "moved":
+      return checkWhole(frame.moved.epoch, "moved.epoch");
+    case "close":
+      if (frame.close.code > CLOSE_CODE_MAX) throw bad("close.code");
+      return;
+    case "reset":
+      return checkMs(frame.reset.retryAfterMs, "reset.retryAfterMs");
+    case "ask":
+      return checkAsk(frame.ask);
+    case "answer":
+      return checkHosted(frame.answer.sessions, "answer.sessions");
+    case "view":
+      return checkWhole(frame.view.epoch, "view.epoch");
+    case "data":
+    case "message":
+    case "credit":
+      return;
+  }
+}
+
+function checkAsk(ask: AskFrame): void {
+  checkWhole(ask.epoch, "ask.epoch");
+  const questions = [ask.recover, ask.grant, ask.locate, ask.ended].filter((question) => question != null);
+  if (questions.length !== 1) throw bad("ask");
+  if (ask.grant != null) checkFence(ask.grant.fence, "ask.grant.fence");
+  if (ask.ended != null) checkHosted(ask.ended.sessions, "ask.ended.sessions");
+}
+
+function checkHosted(sessions: readonly HostedSession[], path: string): void {
+  for (const session of sessions) checkFence(session.fence, `${path}.fence`);
+}
+
+/** A message that was left out decodes as null, whatever its type here says. */
+function checkFence(fence: Fence | null, path: string): void {
+  if (fence === null) throw bad(path);
+  checkWhole(fence.epoch, path);
+  checkWhole(fence.claim, path);
+}
+
+function checkHeaders(headers: HeaderList, path: string): void {
+  if (headers.length % 2 !== 0) throw bad(path);
+}
+
+function checkWhole(value: number, path: string): void {
+  if (!Number.isSafeInteger(value) || value < 0) throw bad(path);
+}
+
+function checkMs(value: number, path: string): void {
+  if (!Number.isFinite(value) || value < 0) throw bad(path);
+}
+
+function bad(path: string): MeshError {
+  return new MeshError("bad_frame", `a peer sent a frame whose ${path} is missing or out of range`);
+}
