@@ -26,7 +26,7 @@ export interface PlacementWish {
 export const defaultWish: PlacementWish = { policy: "owner-first", labels: {} };
 
 /**
- * How much more loaded than the mean the owner must be before it gives a session away. Too small: sessions leave their
+ * How much more loaded than the mean of the others the owner must be before it gives a session away. Too small: sessions leave their
  * owner for noise and cost a hop for ever. Too large: a hot worker keeps what others could carry.
  */
 export const OWNER_EXCESS_MAX = 0.25;
@@ -44,15 +44,16 @@ export function chooseHost(
 ): string | undefined {
   const fit = candidates.filter((candidate) => carries(candidate.labels, wish.labels));
   const self = fit.find((candidate) => candidate.slot === owner);
+  if (fit.length < 2) return fit[0]?.slot;
   const scores = scoresOf(fit);
   if (self !== undefined && wish.policy === "owner-first") {
-    const mean = scores.reduce((sum, score) => sum + score, 0) / scores.length;
-    if ((scores[fit.indexOf(self)] ?? 0) <= mean + OWNER_EXCESS_MAX) return owner;
+    const own = scores[fit.indexOf(self)] ?? 0;
+    const others = (scores.reduce((sum, score) => sum + score, 0) - own) / (fit.length - 1);
+    if (own <= others + OWNER_EXCESS_MAX) return owner;
   }
-  if (fit.length === 0) return undefined;
-  // The less loaded of two at random: nearly as even as the best of all, without everyone rushing to the same one.
+  // The less loaded of two different ones at random: nearly as even as the best of all, without everyone rushing to the same one.
   const first = Math.floor(draw() * fit.length);
-  const second = Math.floor(draw() * fit.length);
+  const second = (first + 1 + Math.floor(draw() * (fit.length - 1))) % fit.length;
   const better = (scores[second] ?? 0) < (scores[first] ?? 0) ? second : first;
   return fit[better]?.slot;
 }
