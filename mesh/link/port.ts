@@ -52,5 +52,7 @@ export interface LinkListener {
   readonly port: number;
   /** Path of the Unix socket. */
   readonly socket: string;
+  /** Closes the links from workers that are not in the list; what they asked for is cancelled. */
+  retain(members: readonly Member[]): void;
   close(): Promise<void>;
 }

@@ -1,0 +1,142 @@
+// The links of one worker to its peers: one a peer, made at first use and made anew after it broke. The calls that found it
+// still connecting wait for it together.
+
+import { MeshError, type AnswerFrame, type AskFrame, type Member, type WorkerId } from "#proto";
+import type { SessionCall, SessionReply } from "../call.ts";
+import type { ClientEnd, SessionEnd } from "../socket.ts";
+import { AskingLink } from "./asking-link.ts";
+import { dialLink } from "./grpc-client.ts";
+import type { CallOptions, CallOutcome, Links } from "./port.ts";
+
+/** Calls that wait for one link to connect. More than that within CONNECT_TIMEOUT_MS only pile up in vain. */
+const WAITING_MAX = 10_000;
+/** How often late heads are looked for, and whatever a terminated session left undone is taken up. */
+const SWEEP_MS = 500;
+
+export interface LinksOptions {
+  readonly self: WorkerId;
+  readonly mesh: string;
+  /** Peers with the same value are reached through their Unix sockets. */
+  readonly machine: string;
+  /** Epoch of our view now. */
+  epoch(): number;
+}
+
+export function createLinks(options: LinksOptions): Links {
+  return new PeerLinks(options);
+}
+
+interface Peer {
+  readonly link: AskingLink;
+  waiting: number;
+}
+
+class PeerLinks implements Links {
+  readonly #options: LinksOptions;
+  readonly #peers = new Map<WorkerId, Peer>();
+  #sweeper: NodeJS.Timeout | undefined;
+  #closed = false;
+
+  constructor(options: LinksOptions) {
+    this.#options = options;
+  }
+
+  call(to: Member, call: SessionCall, options: CallOptions): Promise<CallOutcome<SessionReply>> {
+    const peer = this.#peerOf(to);
+    if (peer.link.isUp) return peer.link.asker.call(call, options);
+    return this.#whenUp(peer, call, () => peer.link.asker.call(call, options));
+  }
+
+  connect(to: Member, call: SessionCall, client: ClientEnd, options: CallOptions): Promise<CallOutcome<SessionEnd>> {
+    const peer = this.#peerOf(to);
+    if (peer.link.isUp) return peer.link.asker.connect(call, client, options);
+    return this.#whenUp(peer, call, () => peer.link.asker.connect(call, client, options));
+  }
+
+  async ask(to: Member, question: AskFrame, timeoutMs: number): Promise<AnswerFrame> {
+    const start = performance.now();
+    const peer = this.#peerOf(to);
+    if (!peer.link.isUp) {
+      const error = await within(timeoutMs, peer.link.connected);
+      if (error !== undefined) throw error;
+    }
+    return peer.link.asker.ask(question, Math.max(0, timeoutMs - (performance.now() - start)));
+  }
+
+  retain(members: readonly Member[]): void {
+    const ids = new Set(members.map((member) => member.id));
+    for (const [id, { link }] of this.#peers) {
+      if (!ids.has(id)) link.close(new MeshError("session_lost", `the worker ${id} has left the mesh`));
+    }
+  }
+
+  close(): Promise<void> {
+    this.#closed = true;
+    clearInterval(this.#sweeper);
+    for (const { link } of this.#peers.values()) link.close(closedError());
+    return Promise.resolve();
+  }
+
+  #peerOf(to: Member): Peer {
+    const known = this.#peers.get(to.id);
+    if (known !== undefined) return known;
+    const link: AskingLink = new AskingLink({
+      self: this.#options.self,
+      mesh: this.#options.mesh,
+      epoch: this.#options.epoch(),
+      to,
+      dial: (member, events) => dialLink(member, this.#options.machine, events),
+      onClosed: () => {
+        if (this.#peers.get(to.id)?.link === link) this.#peers.delete(to.id);
+      },
+    });
+    const peer = { link, waiting: 0 };
+    if (this.#closed) {
+      link.close(closedError());
+      return peer;
+    }
+    this.#peers.set(to.id, peer);
+    this.#sweeper ??= setInterval(() => this.#sweep(), SWEEP_MS).unref();
+    return peer;
+  }
+
+  async #whenUp<Reply>(
+    peer: Peer,
+    call: SessionCall,
+    send: () => Promise<CallOutcome<Reply>>,
+  ): Promise<CallOutcome<Reply>> {
+    if (peer.waiting >= WAITING_MAX) {
+      return {
+        status: "failed",
+        error: new MeshError("overloaded", "too many calls wait for the link to the session's worker"),
+      };
+    }
+    peer.waiting += 1;
+    const error = await peer.link.connected;
+    peer.waiting -= 1;
+    if (call.cancelled !== undefined) return { status: "failed", error: call.cancelled };
+    return error === undefined ? send() : { status: "unreached", error };
+  }
+
+  #sweep(): void {
+    const nowMs = performance.now();
+    for (const { link } of this.#peers.values()) link.sweep(nowMs);
+  }
+}
+
+/** The promise's value, or a `timeout` error after `ms`. */
+async function within(ms: number, promise: Promise<MeshError | undefined>): Promise<MeshError | undefined> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<MeshError>((resolve) => {
+    timer = setTimeout(() => resolve(new MeshError("timeout", `a peer could not be reached within ${ms} ms`)), ms);
+  });
+  try {
+    return await Promise.race([promise, late]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+function closedError(): MeshError {
+  return new MeshError("session_lost", "this worker closes its links");
+}
