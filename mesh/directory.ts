@@ -11,7 +11,9 @@
 // can be added behind the owner's back, so it opens the partitions for new sessions. The argument needs neither that
 // views are seen by all in step nor that none is skipped: only that a grant carries its epoch.
 //
-// An owner that loses a partition forgets it at once; its grants under way are refused by whoever answered the new owner.
+// An owner that loses a partition forgets it at once; its grants under way are refused by whoever answered the new owner. It
+// loses the partition no later than when it answers: it may never see the view in between that made the other one owner,
+// only a later one that gives the partition back, and must then ask like any new owner.
 
 import {
   canHost,
@@ -34,8 +36,8 @@ export type Location =
   | { readonly status: "foreign"; readonly owner: Member | undefined }
   /** Ours, but not all workers have told what they host in it. */
   | { readonly status: "recovering" }
-  /** Somebody else was promised that nothing older than its epoch activates here: our view is behind. */
-  | { readonly status: "promised" }
+  /** Ours in our view, but another worker has become its owner since: our view is behind. */
+  | { readonly status: "ceded" }
   | { readonly status: "hosted"; readonly worker: Member }
   /** Ours, open, and no other worker hosts it. */
   | { readonly status: "vacant" };
@@ -68,8 +70,10 @@ export class Directory {
   #table: OwnerTable = emptyTable;
   #members = new Map<WorkerId, Member>();
   #owners = new Map<string, Member>();
-  /** FOREIGN, RECOVERING or OPEN a partition. Invariant: not FOREIGN exactly where the table's owner is this worker. */
+  /** FOREIGN, RECOVERING or OPEN a partition. Invariant: FOREIGN where the table's owner is another worker. */
   readonly #state = new Uint8Array(PARTITIONS);
+  /** Epoch of the view that made a partition ours. */
+  readonly #gainedEpoch = new Float64Array(PARTITIONS);
   #rounds: Round[] = [];
   /** Invariant: only keys of our partitions, only workers of the view, never ourselves. */
   readonly #entries = new Map<SessionKey, Entry>();
@@ -149,12 +153,14 @@ export class Directory {
   /** Where the session is, as far as this worker may tell. `isHere` says whether this worker hosts it. */
   locate(key: SessionKey, partition: number): Location {
     const state = this.#state[partition];
-    if (state === FOREIGN) return { status: "foreign", owner: this.ownerOf(partition) };
+    if (state === FOREIGN) {
+      const owner = this.ownerOf(partition);
+      return owner?.id === this.#self ? { status: "ceded" } : { status: "foreign", owner };
+    }
     const entry = this.#entries.get(key);
     const worker = entry === undefined ? undefined : this.#members.get(entry.worker);
     if (worker !== undefined) return { status: "hosted", worker };
     if (state === RECOVERING) return { status: "recovering" };
-    if ((this.#promisedEpoch[partition] ?? 0) > this.#view.epoch) return { status: "promised" };
     return { status: "vacant" };
   }
 
@@ -184,6 +190,7 @@ export class Directory {
     if (this.#isPromised(partition, floor)) return;
     this.#promisedEpoch[partition] = floor.epoch;
     this.#promisedClaim[partition] = floor.claim;
+    if (this.#state[partition] !== FOREIGN && floor.epoch > (this.#gainedEpoch[partition] ?? 0)) this.#cede(partition);
   }
 
   /** False when the grant is older than what was promised to a later owner. */
@@ -197,6 +204,11 @@ export class Directory {
   #isPromised(partition: number, floor: Fence): boolean {
     const epoch = this.#promisedEpoch[partition] ?? 0;
     return floor.epoch < epoch || (floor.epoch === epoch && floor.claim <= (this.#promisedClaim[partition] ?? 0));
+  }
+
+  #cede(partition: number): void {
+    this.#state[partition] = FOREIGN;
+    for (const round of this.#rounds) round.partitions.delete(partition);
   }
 
   #learn(key: SessionKey, entry: Entry): void {
@@ -213,8 +225,10 @@ export class Directory {
     for (let partition = 0; partition < PARTITIONS; partition++) {
       if (this.#table.owners[partition] !== index) {
         this.#state[partition] = FOREIGN;
-      } else if (this.#state[partition] === FOREIGN) {
+      } else if (this.#state[partition] === FOREIGN && (this.#promisedEpoch[partition] ?? 0) <= this.#view.epoch) {
+        // A view older than a promise of ours cannot make us owner: whom we promised knows a newer one.
         this.#state[partition] = RECOVERING;
+        this.#gainedEpoch[partition] = this.#view.epoch;
         gained ??= new PartitionSet();
         gained.add(partition);
       }

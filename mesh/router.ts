@@ -333,7 +333,7 @@ export class Router {
     if (location.status === "vacant" && onlyIfActive) {
       throw new MeshError("not_active", `${id.key} is not active`, { session: id.key });
     }
-    if (location.status === "promised") this.#options.refreshView(this.epoch + 1);
+    if (location.status === "ceded") this.#options.refreshView(this.epoch + 1);
     if (location.status !== "vacant" && location.status !== "hosted") return { status: "wait" };
     const running = this.#placing.get(id.key);
     if (running !== undefined) return running;
