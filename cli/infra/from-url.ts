@@ -13,9 +13,7 @@ const PROBE_MS = 3_000;
 export async function fromUrl(need: InfraNeed, wish: InfraWish): Promise<Found> {
   const value = wish.env[need.variable];
   if (value === undefined || value === "") return { found: false, why: `${need.variable} is not set` };
-  const addresses = value.split(",").map((part) => addressOf(part.trim(), need));
-  const open = await Promise.all(addresses.map(({ host, port }) => answers(host, port, PROBE_MS)));
-  if (!open.includes(true)) {
+  if (!(await anyAnswers(value, need))) {
     throw new MeshError("registry_unavailable", `nothing answers at ${need.variable}=${withoutPassword(value)}`);
   }
   return {
@@ -27,6 +25,13 @@ export async function fromUrl(need: InfraNeed, wish: InfraWish): Promise<Found> 
       stop: async () => {},
     },
   };
+}
+
+/** True when one of the servers, separated by commas, takes connections. Throws `bad_config` when one is no address. */
+export async function anyAnswers(urls: string, need: InfraNeed): Promise<boolean> {
+  const addresses = urls.split(",").map((part) => addressOf(part.trim(), need));
+  const open = await Promise.all(addresses.map(({ host, port }) => answers(host, port, PROBE_MS)));
+  return open.includes(true);
 }
 
 /** User and password of an URL must not reach a terminal or a log. */

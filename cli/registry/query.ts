@@ -3,7 +3,8 @@
 
 import { connectNats } from "#mesh";
 import { MeshError, record } from "#proto";
-import { withoutPassword } from "../infra/from-url.ts";
+import { anyAnswers, withoutPassword } from "../infra/from-url.ts";
+import { natsNeed } from "../infra/need.ts";
 import type { RegistryPlace } from "./where.ts";
 
 export type RegistryOperation = "get" | "list" | "count" | "nodes" | "view";
@@ -17,13 +18,14 @@ export async function queryRegistry(
   operation: RegistryOperation,
   body: Readonly<Record<string, unknown>>,
 ): Promise<Record<string, unknown>> {
-  const link = await connectNats(place.nats, { name: "sessionmesh cli" }).catch((cause: unknown) => {
+  // A node waits for a NATS that is about to start; a person who asks does not want to.
+  if (!(await anyAnswers(place.nats, natsNeed))) {
     throw new MeshError(
       "registry_unavailable",
       `NATS does not answer at ${withoutPassword(place.nats)}: start a mesh with \`mesh up <app>\`, or name its servers with --nats or NATS_URL`,
-      { cause },
     );
-  });
+  }
+  const link = await connectNats(place.nats, { name: "sessionmesh cli" });
   try {
     return record(
       await link.request(`mesh.${place.mesh}.registry.${operation}`, body, ANSWER_MS),

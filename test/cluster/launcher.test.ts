@@ -1,0 +1,155 @@
+// The launcher leaves nothing behind, however it ends, and says clearly why a mesh cannot start.
+
+import { execFile } from "node:child_process";
+import { once } from "node:events";
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import net from "node:net";
+import os from "node:os";
+import path from "node:path";
+import { promisify } from "node:util";
+import { afterEach, expect, test } from "vitest";
+import { runMeshUp, startMesh, type Launcher, type TestMesh } from "./mesh-up.ts";
+import { killMarked, marked } from "./processes.ts";
+
+const APP = path.join(import.meta.dirname, "counter-app.ts");
+const MESH = path.join(import.meta.dirname, "..", "..", "cli", "mesh.ts");
+
+const cleanups: (() => unknown)[] = [];
+afterEach(async () => {
+  for (const cleanup of cleanups.splice(0).toReversed()) await cleanup();
+});
+
+test("the ready line names every node with the addresses and processes it has", async () => {
+  const mesh = await start();
+  expect(mesh.nodes.map((node) => node.id)).toEqual(["n1", "n2"]);
+  for (const node of mesh.nodes) {
+    expect(node.workers.map((worker) => worker.index)).toEqual([0, 1]);
+    for (const pid of [node.pid, ...node.workers.map((worker) => worker.pid)])
+      expect(() => process.kill(pid, 0)).not.toThrow();
+    const answer = await fetch(`${node.gateway}/sessions/counter/${node.id}`);
+    expect(await answer.json()).toEqual({ count: 1 });
+  }
+});
+
+test("the mesh is asked from the folder of mesh up without naming its NATS", async () => {
+  const mesh = await start();
+  await fetch(`${mesh.nodes[0]?.gateway}/sessions/counter/alice`);
+  await expect.poll(() => ask(mesh.launcher, ["session", "count", "--json"])).toMatchObject({ count: 1 });
+  expect(await ask(mesh.launcher, ["session", "list", "--json"])).toMatchObject({
+    sessions: [{ kind: "counter", name: "alice" }],
+  });
+  expect(await ask(mesh.launcher, ["session", "get", "counter/alice", "--json"])).toMatchObject({ name: "alice" });
+  expect(await ask(mesh.launcher, ["node", "list", "--json"])).toMatchObject({ nodes: [{ id: "n1" }, { id: "n2" }] });
+  expect(await ask(mesh.launcher, ["registry", "view", "--json"])).toMatchObject({
+    nodes: [{ id: "n1" }, { id: "n2" }],
+  });
+  const table = await run(mesh.launcher, ["session", "list"]);
+  expect(table.split("\n")[0]).toMatch(/^SESSION +NODE +WORKER +STATE/);
+  await expect(run(mesh.launcher, ["session", "get", "counter/bob"])).rejects.toThrow("counter/bob is not active");
+  await expect(run(mesh.launcher, ["node", "list", "--mesh", "other"])).rejects.toThrow(
+    'no node of a mesh named "other" answers',
+  );
+});
+
+test("a node that dies is reported and the others go on", async () => {
+  const mesh = await start();
+  mesh.kill("n1", "SIGKILL", "group");
+  await expect.poll(() => mesh.launcher.stderr).toContain("node n1 died (SIGKILL); 1 node goes on");
+  const added = await mesh.addNode();
+  expect((await fetch(`${added.gateway}/sessions/counter/late`)).status).toBe(200);
+});
+
+test("when every node has died, mesh up ends with 1", async () => {
+  const mesh = await start();
+  for (const node of mesh.nodes) mesh.kill(node.id, "SIGKILL", "group");
+  expect(await mesh.launcher.exited).toEqual({ code: 1, signal: null });
+  expect(mesh.launcher.stderr).toContain("every node has died");
+});
+
+test("Ctrl-C ends every process and removes the state file", async () => {
+  const mesh = await start();
+  expect(marked(mesh.launcher.mark).length).toBeGreaterThan(6);
+  expect(existsSync(path.join(mesh.launcher.folder, ".mesh", "up.json"))).toBe(true);
+  mesh.launcher.signal("SIGINT");
+  expect(await mesh.launcher.exited).toEqual({ code: 0, signal: null });
+  expect(marked(mesh.launcher.mark)).toEqual([]);
+  expect(existsSync(path.join(mesh.launcher.folder, ".mesh", "up.json"))).toBe(false);
+});
+
+test("a second Ctrl-C kills a node that is stuck", async () => {
+  const mesh = await start();
+  // Stopped processes cannot act on the first signal.
+  mesh.kill("n2", "SIGSTOP", "group");
+  mesh.launcher.signal("SIGINT");
+  mesh.launcher.signal("SIGTERM");
+  expect(await mesh.launcher.exited).toEqual({ code: 0, signal: null });
+  expect(marked(mesh.launcher.mark)).toEqual([]);
+});
+
+test("the death of the launcher ends every process", async () => {
+  const mesh = await start();
+  const folder = storeOf(mesh.launcher);
+  mesh.launcher.signal("SIGKILL");
+  await mesh.launcher.exited;
+  await expect.poll(() => marked(mesh.launcher.mark), { timeout: 10_000 }).toEqual([]);
+  expect(existsSync(folder)).toBe(false);
+});
+
+test("a taken port is named with the option that moves it", async () => {
+  const server = net.createServer().listen(0, "127.0.0.1");
+  await once(server, "listening");
+  cleanups.push(() => server.close());
+  const address = server.address();
+  const port = typeof address === "object" && address !== null ? address.port : 0;
+  const launcher = fail(APP, ["--nodes", "1", "--port", String(port)]);
+  expect((await launcher.exited).code).toBe(1);
+  expect(launcher.stderr).toContain(`port ${port} is taken (it is for the gateway of n1)`);
+  expect(launcher.stderr).toContain("--port");
+});
+
+test.for([
+  ["a syntax error", "export default {{{", /app\.ts/],
+  ["no mesh exported", "export const a = 1;", /defineMesh/],
+] as const)("an application with %s is reported once and ends everything", async ([, source, message]) => {
+  const folder = mkdtempSync(path.join(os.tmpdir(), "mesh-test-"));
+  cleanups.push(() => rmSync(folder, { recursive: true, force: true }));
+  const app = path.join(folder, "app.ts");
+  writeFileSync(app, source);
+  const launcher = fail(app, ["--nodes", "2"]);
+  expect((await launcher.exited).code).toBe(1);
+  expect(launcher.stderr).toMatch(message);
+  expect(launcher.stderr.match(/could not start/g)).toHaveLength(1);
+  expect(launcher.stdout).toBe("");
+  expect(marked(launcher.mark)).toEqual([]);
+});
+
+async function start(): Promise<TestMesh> {
+  const mesh = await startMesh({ app: APP, nodes: 2, workers: 2 });
+  cleanups.push(() => mesh.stop());
+  return mesh;
+}
+
+function fail(app: string, args: readonly string[]): Launcher {
+  const { launcher } = runMeshUp(app, { workers: 1, args });
+  cleanups.push(() => {
+    killMarked(launcher.mark);
+    rmSync(launcher.folder, { recursive: true, force: true });
+  });
+  return launcher;
+}
+
+async function run(launcher: Launcher, args: readonly string[]): Promise<string> {
+  const { NATS_URL: _, ...env } = process.env;
+  return (await promisify(execFile)(process.execPath, [MESH, ...args], { cwd: launcher.folder, env })).stdout;
+}
+
+async function ask(launcher: Launcher, args: readonly string[]): Promise<unknown> {
+  return JSON.parse(await run(launcher, args));
+}
+
+function storeOf(launcher: Launcher): string {
+  const server = marked(launcher.mark).find((one) => / -sd /.test(one.command) && !one.command.includes("keeper"));
+  const folder = server?.command.split(" -sd ")[1]?.split(" ")[0];
+  if (folder === undefined) throw new Error("no nats-server runs");
+  return folder;
+}
