@@ -2,13 +2,14 @@
 // wrongly. What a command needs is loaded when it runs, so that --help and queries start at once.
 
 import { readFileSync } from "node:fs";
-import { Command, CommanderError, InvalidArgumentError, Option } from "commander";
+import { Argument, Command, CommanderError, InvalidArgumentError, Option } from "commander";
 import { MeshError } from "#proto";
+import { completionScript, SHELLS, type Shell } from "./completion.ts";
 import type { DevOptions } from "./dev.ts";
 import type { NodeOptions } from "./node.ts";
 import type { CountOptions, ListOptions, QueryOptions } from "./registry/commands.ts";
 import { DEFAULT_MESH } from "./registry/where.ts";
-import { endWhenReaderLeaves, sayError } from "./terminal.ts";
+import { endWhenReaderLeaves, print, sayError } from "./terminal.ts";
 import type { UpOptions } from "./up.ts";
 
 const FAILED = 1;
@@ -115,6 +116,12 @@ function buildProgram(onCode: (code: number) => void): Command {
   query(registry.command("view").description("the view: nodes, workers and their addresses")).action(
     async (options: QueryOptions) => (await import("./registry/commands.ts")).showView(options),
   );
+
+  program
+    .command("completion")
+    .description("print a script that completes this command in a shell, for example: source <(mesh completion bash)")
+    .addArgument(new Argument("<shell>", "the shell").choices(SHELLS))
+    .action((shell: Shell) => print(completionScript(program, shell)));
   return program;
 }
 

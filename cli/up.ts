@@ -94,7 +94,8 @@ class Launch {
   async start(): Promise<"ready" | "no registry"> {
     const options = this.#options;
     const nats = await this.#find(natsNeed, options.natsPort, options.store).catch((error: unknown) => {
-      if (options.orDev !== true) throw error;
+      // Whoever names a NATS wants that one.
+      if (options.orDev !== true || (process.env["NATS_URL"] ?? "") !== "") throw error;
       say(`${MeshError.from(error).message}\nrunning \`mesh dev\` instead: one node, and its registry in memory`);
       return undefined;
     });
@@ -192,13 +193,18 @@ function printWelcome(report: UpReport): void {
   const hints = [
     [`curl ${first.gateway}/sessions/counter/alice`, "a session, created by its first request"],
     [`curl ${other.gateway}/sessions/counter/alice`, "the same session through another node"],
-    ["mesh session list", "every live session of the mesh"],
+    [`${meshCommand()} session list`, "every live session of the mesh"],
     [`kill -9 ${first.pid}`, `ends ${first.id} and its sessions, no others`],
   ] as const;
   const width = Math.max(...hints.map(([command]) => command.length));
   print(
     `\nTry\n${hints.map(([command, what]) => `  ${command.padEnd(width)}   ${what}`).join("\n")}\nCtrl-C ends everything.\n`,
   );
+}
+
+/** `mesh` as it can be typed here: in a checkout of the package itself it is not on PATH. */
+function meshCommand(): string {
+  return process.env["npm_package_name"] === "sessionmesh" ? "npm run -s mesh --" : "mesh";
 }
 
 function json(options: UpOptions): { json?: true } {
