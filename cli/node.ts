@@ -1,8 +1,10 @@
 // `mesh node <app>`: one node, configured by the environment. What a container runs, and what `mesh up` and `mesh dev` start as
 // children: with an IPC channel it reports when it is ready and stops when the other end is gone.
 
+import path from "node:path";
 import { configFromEnv, createLog, runNode, type Log, type NodeInfo, type RunningNode } from "#node";
 import { MeshError } from "#proto";
+import { appPath } from "./app-path.ts";
 import type { NodeMessage } from "./launch/message.ts";
 import { printJson, sayError } from "./terminal.ts";
 
@@ -19,7 +21,7 @@ const INTERRUPTED = 130;
 /** Resolves with the exit code. Throws `bad_config` when the environment is not enough. */
 export async function runNodeCommand(app: string, options: NodeOptions): Promise<number> {
   try {
-    const config = configFromEnv(process.env, app);
+    const config = configFromEnv(process.env, path.resolve(app));
     if (config.registry.kind === "memory" && options.inMemory === undefined) {
       throw new MeshError(
         "bad_config",
@@ -27,6 +29,7 @@ export async function runNodeCommand(app: string, options: NodeOptions): Promise
           "`mesh up` starts a whole mesh with NATS on this machine, `mesh dev` one node without NATS",
       );
     }
+    appPath(app);
     const log = createLog(config.log, { node: config.node });
     const node = runNode(config, {
       log,

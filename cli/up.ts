@@ -112,6 +112,7 @@ class Launch {
       })),
     );
     const nodes = await this.#fleet.ready();
+    if (this.#ending.isAsked()) return "ready";
     writeUpFile(process.cwd(), { pid: process.pid, mesh: options.mesh, nats: nats.url });
     const report: UpReport = { mesh: options.mesh, nats: nats.url, ...(redis && { redis: redis.url }), nodes };
     if (options.json === true) printJson(report);
@@ -145,7 +146,7 @@ class Launch {
   async #find(need: InfraNeed, port: number, storeDir: string | undefined): Promise<Infra> {
     const infra = await findInfra(need, { env: process.env, port, storeDir, say });
     this.#infra.push(infra);
-    void infra.lost.then((why) => say(`${need.name} died: ${why}. Sessions go on; no node can join until it is back`));
+    void infra.lost.then((why) => say(`${need.name} died: ${why}. ${need.lossMeans}`));
     return infra;
   }
 

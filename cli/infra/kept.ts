@@ -3,8 +3,8 @@
 
 import { spawn } from "node:child_process";
 import { rmSync } from "node:fs";
-import path from "node:path";
 import { createInterface } from "node:readline";
+import { fileURLToPath } from "node:url";
 import { MeshError } from "#proto";
 import { readReport, type KeeperOrder } from "./keeper-talk.ts";
 
@@ -22,7 +22,7 @@ const START_MS = 20_000;
 /** A little more than the keeper gives its server, so that the keeper's own SIGKILL comes first. */
 const STOP_MS = 4_000;
 
-const KEEPER = path.join(import.meta.dirname, "..", "keeper.ts");
+const KEEPER = fileURLToPath(new URL("../keeper.ts", import.meta.url));
 
 /** Throws with the end of the server's output when it does not get ready; then nothing is left behind. */
 export async function startKept(order: KeeperOrder): Promise<Kept> {

@@ -19,6 +19,8 @@ export interface InfraNeed {
   readonly aptPackage: string;
   readonly image: string;
   readonly imageCommand: readonly string[];
+  /** What its loss costs a mesh, in one sentence. */
+  readonly lossMeans: string;
   /** How to get it, in one sentence. */
   readonly install: string;
 }
@@ -36,6 +38,7 @@ export const natsNeed: InfraNeed = {
   aptPackage: "nats-server",
   image: "nats:2.12-alpine",
   imageCommand: ["-js", "-sd", "/data"],
+  lossMeans: "Sessions go on; no node can join or leave until it is back",
   install:
     "Install nats-server (Debian: apt-get install nats-server; macOS: brew install nats-server; others: https://nats.io/download), " +
     "or set NATS_URL to a running server with JetStream",
@@ -58,6 +61,7 @@ export const redisNeed: InfraNeed = {
   aptPackage: "redis-server",
   image: "redis:8-alpine",
   imageCommand: ["redis-server", "--save", "", "--appendonly", "yes"],
+  lossMeans: "Writes to storage fail until it is back; sessions without storage go on",
   install:
     "Install redis-server (Debian: apt-get install redis-server; macOS: brew install redis; others: https://redis.io/downloads), " +
     "or set REDIS_URL to a running server",
