@@ -82,7 +82,8 @@ const stream = fc.nat(0xffffffff);
 const asks = fc.oneof(
   fc.record({ epoch: whole, recover: fc.record({ partitions: bytes }) }),
   fc.record({ epoch: whole, grant: fc.record({ key: prose, fence: fences }) }),
-  fc.record({ epoch: whole, locate: fc.record({ key: prose }) }),
+  fc.record({ epoch: whole, locate: fc.record({ key: prose, fence: fences }) }),
+  fc.record({ epoch: whole, place: fc.record({ key: prose }) }),
   fc.record({ epoch: whole, ended: fc.record({ sessions: hosted }) }),
 );
 

@@ -81,7 +81,7 @@ describe("a frame is refused with bad_frame", () => {
     expect(codeOf(() => decodeRaw({ hello: { epoch } }))).toBe("bad_frame");
     expect(codeOf(() => decodeRaw({ open: { epoch } }))).toBe("bad_frame");
     expect(codeOf(() => decodeRaw({ moved: { epoch } }))).toBe("bad_frame");
-    expect(codeOf(() => decodeRaw({ ask: { epoch, locate: { key: "a/b" } } }))).toBe("bad_frame");
+    expect(codeOf(() => decodeRaw({ ask: { epoch, place: { key: "a/b" } } }))).toBe("bad_frame");
     expect(codeOf(() => decodeRaw({ ask: { grant: { key: "a/b", fence: { epoch } } } }))).toBe("bad_frame");
     expect(codeOf(() => decodeRaw({ answer: { sessions: [{ key: "a/b", fence: { claim: epoch } }] } }))).toBe(
       "bad_frame",
@@ -106,11 +106,21 @@ describe("a frame is refused with bad_frame", () => {
 
   test("when it asks nothing or two things at once", () => {
     expect(codeOf(() => decodeRaw({ ask: { epoch: 1 } }))).toBe("bad_frame");
-    expect(codeOf(() => decodeRaw({ ask: { locate: { key: "a/b" }, ended: {} } }))).toBe("bad_frame");
+    expect(codeOf(() => decodeRaw({ ask: { place: { key: "a/b" }, ended: {} } }))).toBe("bad_frame");
+  });
+
+  test("but not for asking any one question that the schema knows", () => {
+    const fence = { epoch: 1, claim: 1 };
+    const questions = schema.lookupType("sessionmesh.v1.Ask").fieldsArray.filter((field) => field.name !== "epoch");
+    expect(questions.length).toBeGreaterThan(3);
+    for (const { name } of questions) {
+      expect(decodeRaw({ ask: { epoch: 1, [name]: { key: "a/b", fence } } }), name).toHaveLength(1);
+    }
   });
 
   test("when a fence is missing", () => {
     expect(codeOf(() => decodeRaw({ ask: { grant: { key: "a/b" } } }))).toBe("bad_frame");
+    expect(codeOf(() => decodeRaw({ ask: { locate: { key: "a/b" } } }))).toBe("bad_frame");
     expect(codeOf(() => decodeRaw({ ask: { ended: { sessions: [{ key: "a/b" }] } } }))).toBe("bad_frame");
     expect(codeOf(() => decodeRaw({ answer: { sessions: [{ key: "a/b" }] } }))).toBe("bad_frame");
   });
