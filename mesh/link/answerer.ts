@@ -20,6 +20,7 @@ export class Answerer {
   readonly #service: LinkService;
   readonly #link: ExchangeLink;
   readonly #exchanges = new Map<number, Exchange>();
+  #questions = 0;
 
   constructor(from: WorkerId, service: LinkService, writer: AnswererWriter) {
     this.#from = from;
@@ -64,11 +65,7 @@ export class Answerer {
   #open(frame: Extract<Frame, { type: "open" }>): void {
     const { stream, open } = frame;
     if (this.#exchanges.has(stream)) throw misplaced(frame);
-    if (this.#exchanges.size >= EXCHANGES_MAX) {
-      return this.#link.write(
-        resetFrame(stream, new MeshError("overloaded", "the worker has too many exchanges under way")),
-      );
-    }
+    if (this.#exchanges.size >= EXCHANGES_MAX) return this.#link.write(resetFrame(stream, overloaded()));
     try {
       if (open.upgrade) {
         const socket = new ServedSocket(this.#link, stream, open);
@@ -86,11 +83,15 @@ export class Answerer {
   }
 
   async #answer(stream: number, question: AskFrame): Promise<void> {
+    if (this.#questions >= EXCHANGES_MAX) return this.#link.write(resetFrame(stream, overloaded()));
     let answer: AnswerFrame;
+    this.#questions += 1;
     try {
       answer = await this.#service.ask(this.#from, question);
     } catch (thrown) {
       return this.#link.write(resetFrame(stream, MeshError.from(thrown)));
+    } finally {
+      this.#questions -= 1;
     }
     const { ok, sessions } = answer;
     for (let at = 0; at < sessions.length || at === 0; at += ANSWER_SESSIONS_MAX) {
@@ -104,4 +105,8 @@ export class Answerer {
       });
     }
   }
+}
+
+function overloaded(): MeshError {
+  return new MeshError("overloaded", "the worker has too many exchanges under way");
 }

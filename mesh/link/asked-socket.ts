@@ -118,7 +118,7 @@ export class AskedSocket implements Exchange, AwaitingHead, SessionEnd {
 
   drained(): void {
     if (this.#over || this.#gone) return;
-    this.#window.consumed(this.#window.unconsumed);
+    this.#credit(this.#window.consumed(this.#window.unconsumed));
     this.settle();
   }
 

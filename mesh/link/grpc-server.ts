@@ -204,8 +204,14 @@ const STREAM_CREATED = "http2.server.stream.created";
 
 /** grpc-js lets only clients set HTTP/2's windows; a server's 64 KiB would slow every upload to that much a round trip. */
 function widenWindow(message: unknown): void {
-  const { stream, headers } = message as { stream: ServerHttp2Stream; headers: Record<string, unknown> };
-  if (headers[":path"] !== LINK_METHOD_PATH) return;
-  stream.session?.settings({ initialWindowSize: HTTP2_WINDOW_BYTES });
-  stream.session?.setLocalWindowSize(HTTP2_WINDOW_BYTES);
+  if (!isLinkStream(message)) return;
+  message.stream.session?.settings({ initialWindowSize: HTTP2_WINDOW_BYTES });
+  message.stream.session?.setLocalWindowSize(HTTP2_WINDOW_BYTES);
+}
+
+/** The channel tells of every HTTP/2 stream of this process. */
+function isLinkStream(message: unknown): message is { readonly stream: ServerHttp2Stream } {
+  if (typeof message !== "object" || message === null || !("stream" in message && "headers" in message)) return false;
+  const { headers } = message;
+  return typeof headers === "object" && headers !== null && ":path" in headers && headers[":path"] === LINK_METHOD_PATH;
 }

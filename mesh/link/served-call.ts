@@ -108,7 +108,7 @@ export class ServedCall implements Exchange {
     }
     if (served.status === "moved") {
       this.#link.write(movedFrame(this.#stream, served));
-      return this.#finish(new MeshError("moved", "the session lives on another worker"));
+      return this.#finish();
     }
     const { status, statusText, headers, body } = served.reply;
     const source = sourceOf(body);
@@ -118,9 +118,9 @@ export class ServedCall implements Exchange {
       type: "head",
       head: { status, statusText, headers, body: inline ? source : NO_BYTES, streamed: !inline },
     });
-    if (inline) return this.#answered();
+    if (inline) return this.#finish();
     this.#reply = new BodySender(this.#link, this.#stream, source, new SendWindow(), {
-      sent: () => this.#answered(),
+      sent: () => this.#finish(),
       failed: (error) => this.#failed(error),
     });
     this.#reply.start();
@@ -133,15 +133,12 @@ export class ServedCall implements Exchange {
     this.#finish(error);
   }
 
-  #answered(): void {
-    this.#finish(new MeshError("cancelled", "the response was complete before the body of the request"));
-  }
-
-  /** `rest`: what a reader of the request's body gets in place of what has not arrived. */
-  #finish(rest: MeshError): void {
+  /** `reason`: what a reader of the request's body gets in place of what has not arrived. */
+  #finish(reason?: MeshError): void {
     this.#over = true;
     this.#link.finished(this.#stream);
-    if (this.#upload !== undefined && !this.#upload.ended) this.#upload.fail(rest);
+    if (this.#upload === undefined || this.#upload.ended) return;
+    this.#upload.fail(reason ?? new MeshError("cancelled", "the response was complete before the body of the request"));
   }
 
   #credit(bytes: number): void {
