@@ -4,12 +4,13 @@
 import path from "node:path";
 import { MeshError, workerIdOf } from "#proto";
 import { Router, createLinks, listenLinks, type LinkListener, type Links } from "#mesh";
-import { createGateway, type Gateway } from "../gateway/gateway.ts";
+import { createGateway, type Gateway, type GatewayRouter } from "../gateway/gateway.ts";
 import type { FromWorker, ToWorker, WorkerBoot } from "../ipc.ts";
 import { createLog, type Log } from "../log.ts";
-import { loadApplication } from "../session/application.ts";
+import type { MeshApplication } from "../session/application.ts";
 import { installFaultHandlers } from "../session/faults.ts";
 import { createSessionHost, type SessionHostControl } from "../session/host.ts";
+import { loadApplication } from "../session/load-application.ts";
 import { LoadMeter } from "./load-meter.ts";
 import { answerQuery } from "./session-queries.ts";
 import { WorkerLease } from "./worker-lease.ts";
@@ -33,7 +34,10 @@ export class WorkerServer {
   readonly #meter: LoadMeter;
   #listener: LinkListener | undefined;
   #loadTimer: NodeJS.Timeout | undefined;
+  /** False: no new session starts here. */
   #accepting = true;
+  /** True: load balancers should look elsewhere. */
+  #stopping = false;
   #settled = false;
 
   /** Loads the application; throws `bad_app` with what is wrong with it. `exit` ends the process after a failure of our own. */
@@ -43,7 +47,7 @@ export class WorkerServer {
 
   private constructor(
     boot: WorkerBoot,
-    application: Awaited<ReturnType<typeof loadApplication>>,
+    application: MeshApplication,
     tell: (message: FromWorker) => void,
     exit: (code: number) => void,
   ) {
@@ -58,10 +62,10 @@ export class WorkerServer {
       worker: index,
       lease: this.#lease,
       log: this.#log,
-      callSession: async (call) => this.#router.route(call),
+      callSession: (call) => this.#router.route(call),
       onEnded: (id, fence) => this.#router.ended(id, fence),
     });
-    installFaultHandlers(this.#host, (error) => {
+    installFaultHandlers((error) => {
       this.#log.error("an error that belongs to no session ends this worker", { stack: stackOf(error) });
       exit(1);
     });
@@ -75,7 +79,12 @@ export class WorkerServer {
       accepting: () => this.#accepting && config.role === "host",
       draw: Math.random,
     });
-    this.#gateway = createGateway({ application, router: this.#gatewayRouter(application), log: this.#log });
+    this.#gateway = createGateway({
+      application,
+      sessions: this.#host.stubs,
+      router: this.#gatewayRouter(application),
+      log: this.#log,
+    });
     this.#meter = new LoadMeter(index, () => this.#host.size);
   }
 
@@ -114,6 +123,7 @@ export class WorkerServer {
         break;
       case "drain":
         this.#accepting = false;
+        this.#stopping = true;
         break;
       case "query":
         this.#tell({
@@ -143,6 +153,20 @@ export class WorkerServer {
     this.#host.dropAll(CLOSE_RESTART);
     await this.#gateway.close({ graceMs: 0 });
     await this.#close();
+  }
+
+  #gatewayRouter(application: MeshApplication): GatewayRouter {
+    const router = this.#router;
+    return {
+      kinds: () => [...application.kinds.keys()],
+      hasKind: (kind) => application.kinds.has(kind),
+      optionsOf: (kind) => application.kind(kind).options,
+      route: (call) => router.route(call),
+      connect: (call, client) => router.connect(call, client),
+      createName: (kind) => router.createName(kind),
+      activate: (id) => router.activate(id),
+      accepting: () => !this.#stopping && router.settled,
+    };
   }
 
   async #close(): Promise<void> {
