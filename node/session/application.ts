@@ -1,0 +1,97 @@
+// What the default export of an application module is: its session kinds, checked, and its own request router if it has one.
+
+import { MeshError, isKind } from "#proto";
+import { resolveOptions, type ResolvedOptions } from "./options.ts";
+import { SessionServer, type SessionClass } from "./server.ts";
+import type { MeshSessions } from "./stub.ts";
+
+export interface SessionKind {
+  readonly name: string;
+  readonly server: SessionClass;
+  readonly options: ResolvedOptions;
+}
+
+/** Answers requests that are for no session, or picks the session by itself: `return mesh.session("cart", id).fetch(request)`. */
+export type ApplicationFetch = (request: Request, mesh: MeshSessions) => Response | Promise<Response>;
+
+export interface MeshDefinition {
+  /** Kind -> class. A kind stands in URLs: 1 to 64 of a-z, 0-9, "-" and "_", beginning with a letter. */
+  readonly sessions: Readonly<Record<string, SessionClass>>;
+  readonly fetch?: ApplicationFetch;
+}
+
+/** Made by `defineMesh` only. */
+export class MeshApplication {
+  readonly kinds: ReadonlyMap<string, SessionKind>;
+  readonly fetch: ApplicationFetch | undefined;
+  readonly #kindOfClass: ReadonlyMap<SessionClass, string>;
+
+  constructor(kinds: ReadonlyMap<string, SessionKind>, fetch: ApplicationFetch | undefined) {
+    this.kinds = kinds;
+    this.fetch = fetch;
+    this.#kindOfClass = new Map([...kinds.values()].map((kind) => [kind.server, kind.name]));
+  }
+
+  /** Throws `unknown_kind`. */
+  kind(name: string): SessionKind {
+    const kind = this.kinds.get(name);
+    if (kind !== undefined) return kind;
+    const known = [...this.kinds.keys()].join(", ");
+    throw new MeshError("unknown_kind", `the application has no session kind "${name}"; it has ${known}`);
+  }
+
+  /** The kind of a class, or the kind itself when it exists. Throws `unknown_kind`. */
+  kindOf(kind: string | SessionClass): string {
+    if (typeof kind === "string") return this.kind(kind).name;
+    const name = this.#kindOfClass.get(kind);
+    if (name !== undefined) return name;
+    throw new MeshError("unknown_kind", `class ${kind.name} is not among the sessions of this application`);
+  }
+}
+
+/** Throws `bad_app` with what to change. */
+export function defineMesh(definition: MeshDefinition): MeshApplication {
+  const { sessions, fetch, ...others } = fieldsOf(definition);
+  for (const name of Object.keys(others)) throw bad(`defineMesh takes { sessions, fetch }; it knows no "${name}"`);
+  if (fetch !== undefined && typeof fetch !== "function")
+    throw bad("defineMesh: fetch must be a function (request, mesh) => Response");
+  const kinds = new Map<string, SessionKind>();
+  for (const [name, server] of Object.entries(fieldsOf(sessions))) {
+    if (!isKind(name)) {
+      throw bad(`"${name}" is not a session kind: use 1 to 64 of a-z, 0-9, "-" and "_", beginning with a letter`);
+    }
+    if (!isSessionClass(server)) {
+      throw bad(
+        `sessions.${name} must be a class that extends SessionServer of this copy of "sessionmesh", not ${shown(server)}`,
+      );
+    }
+    for (const [other, kind] of kinds) {
+      if (kind.server === server)
+        throw bad(`sessions.${name} and sessions.${other} are the same class; extend it once for each kind`);
+    }
+    kinds.set(name, { name, server, options: resolveOptions(server.name, server.options) });
+  }
+  if (kinds.size === 0) throw bad("defineMesh: sessions must name at least one kind, for example { counter: Counter }");
+  return new MeshApplication(kinds, definition.fetch);
+}
+
+function fieldsOf(value: unknown): Record<string, unknown> {
+  if (typeof value === "object" && value !== null && !Array.isArray(value))
+    return Object.fromEntries(Object.entries(value));
+  throw bad("defineMesh takes { sessions: { kind: Class } }");
+}
+
+function isSessionClass(
+  value: unknown,
+): value is SessionClass & { readonly name: string; readonly prototype: SessionServer } {
+  return typeof value === "function" && value.prototype instanceof SessionServer;
+}
+
+function shown(value: unknown): string {
+  if (typeof value === "function") return `${value.name === "" ? "a function" : value.name}`;
+  return typeof value === "object" && value !== null ? "an object" : String(value);
+}
+
+function bad(message: string): MeshError {
+  return new MeshError("bad_app", message);
+}

@@ -1,0 +1,69 @@
+// A fetch: Request in, Response out.
+
+import { MeshError } from "#proto";
+import type { SessionReply } from "#mesh";
+import { replyOf, requestOf } from "../web/web.ts";
+import { current, isThenable } from "./current.ts";
+import { ReplyBody } from "./reply-body.ts";
+import { RequestTurn } from "./request-turn.ts";
+import type { SessionServer } from "./server.ts";
+
+export class FetchTurn extends RequestTurn<SessionReply> {
+  protected override refusal(server: SessionServer): MeshError | undefined {
+    if (server.fetch !== undefined) return undefined;
+    const { kind, id } = this.cell;
+    return new MeshError(
+      "not_found",
+      `sessions of kind ${kind.name} answer no requests: ${kind.server.name} has no fetch()`,
+      {
+        session: id.key,
+      },
+    );
+  }
+
+  override enter(server: SessionServer): SessionReply | PromiseLike<unknown> {
+    const { kind } = this.cell;
+    const response: unknown = server.fetch?.(
+      requestOf(this.call, this.signal, { bodyBytesMax: kind.options.maxBodyBytes }),
+    );
+    return isThenable(response) ? response : replyOf(response, kind.name);
+  }
+
+  protected override convert(value: unknown): SessionReply {
+    return replyOf(value, this.cell.kind.name);
+  }
+
+  protected override send(reply: SessionReply): SessionReply {
+    return reply.body instanceof ReadableStream ? { ...reply, body: this.#streamed(reply.body) } : reply;
+  }
+
+  protected override rejected(): void {}
+
+  protected override discard(value: unknown): void {
+    // A late response with a stream: its source must hear that nobody reads.
+    if (!(value instanceof Response) || value.body === null || value.body.locked) return;
+    value.body.cancel().catch((error: unknown) => this.cell.fault(error));
+  }
+
+  #streamed(source: ReadableStream<Uint8Array>): ReadableStream<Uint8Array> {
+    const { cell, call } = this;
+    const body = new ReplyBody(source, {
+      lease: cell.kind.host.lease,
+      enter: (fn) => current.run(cell, fn),
+      blame: (error) => cell.fault(error),
+      cancelled: () => this.abort(new MeshError("cancelled", "the client went away", { session: cell.id.key })),
+      over: () => {
+        call.onCancel(undefined);
+        cell.removeUnfinished(body);
+        cell.endWait();
+      },
+    });
+    cell.beginWait();
+    cell.addUnfinished(body);
+    call.onCancel((reason) => {
+      body.fail(reason);
+      this.abort(reason);
+    });
+    return body.stream;
+  }
+}

@@ -1,0 +1,143 @@
+// The static options of a session class: types, defaults, and the check that runs when the application is loaded.
+
+import { MeshError } from "#proto";
+import { defaultWish, type PlacementWish } from "#placement";
+
+/** What a class may say in `static options`; each is optional. */
+export interface SessionOptions {
+  /**
+   * Without request, socket, `waitUntil` or pending timer for so long, the session stops; 60,000 by default. Too small: state is
+   * lost between two clicks. 0: stops as soon as it is idle. Infinity: stays until it is destroyed, drained or crashes.
+   */
+  readonly idleMs?: number;
+  /** What holds the session server. Only `shared` so far: an object in a worker. */
+  readonly isolation?: "shared";
+  /** Where `ctx.storage` keeps its data. Only `none` so far. */
+  readonly storage?: "none";
+  /** `serial`: an event waits until the promise of the one before has settled. `interleaved`, the default: events run between the awaits of others. */
+  readonly turns?: "interleaved" | "serial";
+  /** What happens to open sockets when the session stops. Only `close` so far. */
+  readonly sockets?: "close";
+  /** Open sockets of one session, 10,000 by default; more are refused with `overloaded`. Each costs about 10 kB. */
+  readonly maxSockets?: number;
+  /** Bytes of a request body, 32 MiB by default, or Infinity; reading more fails with `body_too_large`. */
+  readonly maxBodyBytes?: number;
+  /** Bytes of one socket message, 1 MiB by default; a larger one closes its socket with 1009. */
+  readonly maxMessageBytes?: number;
+  /** Bytes waiting for one client, 4 MiB by default; a client that reads more slowly is closed with 1013. Each socket may cost that much memory. */
+  readonly maxBufferedBytes?: number;
+  /** From request to the head of its response, 30,000 by default, or Infinity; then the client gets 504 and `request.signal` is aborted. */
+  readonly requestTimeoutMs?: number;
+  readonly placement?: {
+    /** The node must carry all of these labels. */
+    readonly labels?: Readonly<Record<string, string>>;
+    /** `owner-first`, the default: where routing is cheapest. `spread`: on the less loaded of two workers drawn at random. */
+    readonly policy?: "owner-first" | "spread";
+  };
+}
+
+/** The options of a class with every default filled in. */
+export interface ResolvedOptions {
+  readonly idleMs: number;
+  readonly serial: boolean;
+  readonly maxSockets: number;
+  readonly maxBodyBytes: number;
+  readonly maxMessageBytes: number;
+  readonly maxBufferedBytes: number;
+  readonly requestTimeoutMs: number;
+  readonly placement: PlacementWish;
+}
+
+const NAMES = [
+  "idleMs",
+  "isolation",
+  "storage",
+  "turns",
+  "sockets",
+  "maxSockets",
+  "maxBodyBytes",
+  "maxMessageBytes",
+  "maxBufferedBytes",
+  "requestTimeoutMs",
+  "placement",
+] as const satisfies readonly (keyof SessionOptions)[];
+
+/** Throws `bad_app` naming the class, the option and what is allowed. */
+export function resolveOptions(className: string, given: unknown): ResolvedOptions {
+  const options = given === undefined ? {} : fieldsOf(given, `${className}.options`);
+  refuseUnknown(options, NAMES, `${className}.options`);
+  const number = (name: keyof SessionOptions, fallback: number, least: number, unit: string): number => {
+    const value = options[name];
+    if (value === undefined) return fallback;
+    if (typeof value === "number" && value >= least) return value;
+    throw bad(
+      `${className}.options.${name} must be a number of ${unit}, ${least} or more (Infinity is allowed), not ${shown(value)}`,
+    );
+  };
+  const choice = <T extends string>(
+    name: keyof SessionOptions,
+    allowed: readonly [T, ...T[]],
+    later: readonly string[] = [],
+  ): T => {
+    const value = options[name];
+    if (value === undefined) return allowed[0];
+    const found = allowed.find((entry) => entry === value);
+    if (found !== undefined) return found;
+    const words = allowed.map((entry) => `"${entry}"`).join(" or ");
+    const soon =
+      typeof value === "string" && later.includes(value) ? `; "${value}" is not available in this version` : "";
+    throw bad(`${className}.options.${name} must be ${words}, not ${shown(value)}${soon}`);
+  };
+  choice("isolation", ["shared"], ["thread", "process"]);
+  choice("storage", ["none"], ["memory", "redis"]);
+  choice("sockets", ["close"], ["hold"]);
+  return {
+    idleMs: number("idleMs", 60_000, 0, "milliseconds"),
+    serial: choice("turns", ["interleaved", "serial"]) === "serial",
+    maxSockets: number("maxSockets", 10_000, 0, "sockets"),
+    maxBodyBytes: number("maxBodyBytes", 32 * 1024 * 1024, 0, "bytes"),
+    maxMessageBytes: number("maxMessageBytes", 1024 * 1024, 1, "bytes"),
+    maxBufferedBytes: number("maxBufferedBytes", 4 * 1024 * 1024, 1, "bytes"),
+    requestTimeoutMs: number("requestTimeoutMs", 30_000, 1, "milliseconds"),
+    placement: placementOf(className, options["placement"]),
+  };
+}
+
+function placementOf(className: string, given: unknown): PlacementWish {
+  if (given === undefined) return defaultWish;
+  const path = `${className}.options.placement`;
+  const placement = fieldsOf(given, path);
+  refuseUnknown(placement, ["labels", "policy"], path);
+  const { policy } = placement;
+  if (policy !== undefined && policy !== "owner-first" && policy !== "spread") {
+    throw bad(`${path}.policy must be "owner-first" or "spread", not ${shown(policy)}`);
+  }
+  const labels: Record<string, string> = {};
+  for (const [key, value] of Object.entries(fieldsOf(placement["labels"] ?? {}, `${path}.labels`))) {
+    if (typeof value !== "string") throw bad(`${path}.labels.${key} must be a string, not ${shown(value)}`);
+    labels[key] = value;
+  }
+  return { policy: policy ?? defaultWish.policy, labels };
+}
+
+function refuseUnknown(fields: object, allowed: readonly string[], path: string): void {
+  for (const name of Object.keys(fields)) {
+    if (!allowed.includes(name)) throw bad(`${path} has no "${name}"; it may have ${allowed.join(", ")}`);
+  }
+}
+
+function fieldsOf(value: unknown, path: string): Record<string, unknown> {
+  if (typeof value !== "object" || value === null || Array.isArray(value)) {
+    throw bad(`${path} must be an object, not ${shown(value)}`);
+  }
+  return Object.fromEntries(Object.entries(value));
+}
+
+function shown(value: unknown): string {
+  if (typeof value === "string") return `"${value}"`;
+  return typeof value === "object" && value !== null ? (Array.isArray(value) ? "a list" : "an object") : String(value);
+}
+
+function bad(message: string): MeshError {
+  return new MeshError("bad_app", message);
+}

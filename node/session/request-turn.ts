@@ -1,0 +1,197 @@
+// One request on its way through a session. It may wait for the gate, runs as one turn, and answers once: with the reply, at
+// its time limit, when its caller goes away, or with the session's end. A handler that answers at once costs no promise.
+
+import { MeshError } from "#proto";
+import type { SessionCall } from "#mesh";
+import type { Cell, Unfinished, WaitingEvent } from "./cell.ts";
+import { current, isThenable } from "./current.ts";
+import type { Expiring } from "./deadline-sweep.ts";
+import { abortReasonOf } from "./request-fault.ts";
+import type { SessionServer } from "./server.ts";
+
+export abstract class RequestTurn<Reply extends object> implements WaitingEvent, Expiring, Unfinished {
+  readonly cell: Cell;
+  readonly call: SessionCall;
+  dueTick = 0;
+  unfinishedPrev: Unfinished | undefined = undefined;
+  unfinishedNext: Unfinished | undefined = undefined;
+  #answer: PromiseWithResolvers<Reply> | undefined = undefined;
+  #answered = false;
+  /** Counts among the turns of its cell. */
+  #counted = false;
+  #abort: AbortController | undefined = undefined;
+  #abortedWith: MeshError | undefined = undefined;
+
+  constructor(cell: Cell, call: SessionCall) {
+    this.cell = cell;
+    this.call = call;
+  }
+
+  /** Why the class cannot take the request; session code is not entered then. */
+  protected abstract refusal(server: SessionServer): MeshError | undefined;
+  /** Calls session code; runs in its context. */
+  abstract enter(server: SessionServer): Reply | PromiseLike<unknown>;
+  /** What session code gave back in the end, as a reply; runs in its context. */
+  protected abstract convert(value: unknown): Reply;
+  /** The reply goes out now: the session lives and its node may act. */
+  protected abstract send(reply: Reply): Reply;
+  /** It was answered with an error after session code had been entered, or while it waited. */
+  protected abstract rejected(): void;
+  /** Session code gave something back after the answer. */
+  protected abstract discard(value: unknown): void;
+
+  /** The gate is open. Throws MeshError. */
+  start(): Reply | Promise<Reply> {
+    const { cell } = this;
+    const { server } = cell;
+    const refusal = server === undefined ? cell.error() : this.refusal(server);
+    if (server === undefined || refusal !== undefined) throw refusal ?? cell.error();
+    this.#counted = true;
+    cell.beginTurn();
+    let result: Reply | PromiseLike<unknown>;
+    try {
+      result = current.run(cell, enterTurn, this, server);
+    } catch (error) {
+      throw this.#failed(error);
+    }
+    if (isThenable(result)) {
+      const answer = this.wait();
+      this.#watch(result);
+      return answer;
+    }
+    cell.leaveTurn();
+    if (cell.ended) throw cell.error();
+    return this.#deliver(result);
+  }
+
+  /** The answer as a promise, with a time limit and an ear for the caller: for turns that wait or do not answer at once. */
+  wait(): Promise<Reply> {
+    if (this.#answer !== undefined) return this.#answer.promise;
+    this.#answer = Promise.withResolvers<Reply>();
+    const { cell, call } = this;
+    cell.addUnfinished(this);
+    cell.kind.host.deadlines.add(this, Math.min(call.timeoutMs, cell.kind.options.requestTimeoutMs));
+    call.onCancel((reason) => this.#reject(reason));
+    return this.#answer.promise;
+  }
+
+  /** The gate has opened for a turn that waited. */
+  run(): void {
+    // Its caller has given up: nothing to do for it.
+    if (this.#answered) return;
+    try {
+      void this.start();
+    } catch (error) {
+      this.#reject(MeshError.from(error));
+    }
+  }
+
+  refuse(error: MeshError): void {
+    this.#reject(error);
+  }
+
+  fail(error: MeshError): void {
+    this.#reject(error);
+  }
+
+  expire(): void {
+    const { cell } = this;
+    this.#reject(new MeshError("timeout", `${cell.id.key} did not answer in time`, { session: cell.id.key }));
+    // The handler may never settle; it must not keep the session from idling.
+    this.#uncount();
+  }
+
+  /** `request.signal`, made when session code first looks at it. */
+  readonly signal = (): AbortSignal => {
+    this.#abort ??= new AbortController();
+    if (this.#abortedWith !== undefined) this.#abort.abort(abortReasonOf(this.#abortedWith));
+    return this.#abort.signal;
+  };
+
+  protected abort(error: MeshError): void {
+    this.#abortedWith ??= error;
+    const controller = this.#abort;
+    if (controller !== undefined) current.run(this.cell, () => controller.abort(abortReasonOf(error)));
+  }
+
+  #watch(result: PromiseLike<unknown>): void {
+    const { cell } = this;
+    Promise.resolve(result).then(
+      (value) => {
+        if (this.#answered) {
+          cell.leaveTurn();
+          this.#uncount();
+          current.run(cell, () => this.discard(value));
+          return;
+        }
+        let reply: Reply;
+        try {
+          reply = current.run(cell, () => this.convert(value));
+        } catch (error) {
+          this.#reject(this.#failed(error));
+          return;
+        }
+        cell.leaveTurn();
+        void this.#deliver(reply);
+      },
+      (error: unknown) => this.#reject(this.#failed(error)),
+    );
+  }
+
+  #failed(error: unknown): MeshError {
+    const { cell } = this;
+    cell.leaveTurn();
+    this.#uncount();
+    return cell.fault(error);
+  }
+
+  #deliver(reply: Reply): Reply | Promise<Reply> {
+    const { lease } = this.cell.kind.host;
+    if (!lease.isOpen()) {
+      const answer = this.wait();
+      void lease.whenOpen().then(() => this.#deliver(reply));
+      return answer;
+    }
+    if (this.#answer === undefined) {
+      const sent = this.send(reply);
+      this.#uncount();
+      return sent;
+    }
+    // Settled first: sending may listen to the caller in another way.
+    if (this.#settle()) this.#answer.resolve(this.send(reply));
+    this.#uncount();
+    return this.#answer.promise;
+  }
+
+  #reject(error: MeshError): void {
+    if (!this.#settle()) return;
+    this.#answer?.reject(error);
+    this.abort(error);
+    this.rejected();
+  }
+
+  #settle(): boolean {
+    if (this.#answered) return false;
+    this.#answered = true;
+    // While the handler goes on for nobody, the limit stays: it is what lets the session idle again.
+    if (!this.#counted) this.cell.kind.host.deadlines.remove(this);
+    this.cell.removeUnfinished(this);
+    this.call.onCancel(undefined);
+    return true;
+  }
+
+  #uncount(): void {
+    if (!this.#counted) return;
+    this.#counted = false;
+    this.cell.kind.host.deadlines.remove(this);
+    this.cell.endTurn();
+  }
+}
+
+// Not a closure: it runs for every request.
+function enterTurn<Reply extends object>(
+  turn: RequestTurn<Reply>,
+  server: SessionServer,
+): Reply | PromiseLike<unknown> {
+  return turn.enter(server);
+}

@@ -1,0 +1,59 @@
+// The class that users extend: one instance is one live session server. All hooks are optional. An error that escapes from any of
+// them, thrown or rejected, crashes this session: its state is dropped, its clients are told, and the next request finds a
+// fresh server. Errors with the MeshError codes `bad_request`, `body_too_large` and `cancelled` only answer their request.
+
+import type { SessionContext } from "./context.ts";
+import type { StopReason } from "./end-reason.ts";
+import type { SessionOptions } from "./options.ts";
+import type { SessionSocket } from "./socket.ts";
+
+export interface BroadcastOptions {
+  /** Sockets that are left out, e.g. the one that the message came from. */
+  readonly except?: SessionSocket | readonly SessionSocket[];
+  /** Only to sockets that carry this tag. */
+  readonly tag?: string;
+}
+
+export abstract class SessionServer {
+  readonly ctx: SessionContext;
+
+  /** Field initialisers and constructors of subclasses may use `this.ctx`. Not async: see `onStart`. */
+  constructor(ctx: SessionContext) {
+    this.ctx = ctx;
+  }
+
+  /** Answers a request. Without it requests get 404. */
+  fetch?(request: Request): Response | Promise<Response>;
+  /** Before the first event; events wait until it settles, for 30 s at most. */
+  onStart?(): void | Promise<void>;
+  /** A client opens a WebSocket; the handshake is answered when this settles. A class with neither this nor `onMessage` takes no sockets. */
+  onConnect?(socket: SessionSocket, request: Request): void | Promise<void>;
+  /** Text arrives as string, binary as bytes. */
+  onMessage?(socket: SessionSocket, message: string | Uint8Array): void | Promise<void>;
+  /** Once for each socket, whoever closed it; not when the session itself ends. */
+  onClose?(socket: SessionSocket, code: number, reason: string, wasClean: boolean): void | Promise<void>;
+  /** A socket broke a limit and is being closed; `onClose` follows. */
+  onError?(socket: SessionSocket, error: Error): void | Promise<void>;
+  /** Before an orderly end, after the requests under way; has 5 s. Never after a crash or a kill. */
+  onStop?(reason: StopReason): void | Promise<void>;
+
+  /** Open sockets, all or those with the tag. */
+  sockets(tag?: string): SessionSocket[] {
+    return this.ctx.sockets(tag);
+  }
+
+  /** Sends to every open socket. */
+  broadcast(message: string | Uint8Array | ArrayBuffer, options: BroadcastOptions = {}): void {
+    const { except } = options;
+    for (const socket of this.ctx.sockets(options.tag)) {
+      if (socket === except || (Array.isArray(except) && except.includes(socket))) continue;
+      socket.send(message);
+    }
+  }
+}
+
+/** A class of session servers, as an application lists it. */
+export interface SessionClass {
+  new (ctx: SessionContext): SessionServer;
+  readonly options?: SessionOptions;
+}

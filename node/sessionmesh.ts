@@ -1,0 +1,11 @@
+// The public package: what an application module imports.
+
+export { MeshError, type ErrorCode } from "#proto";
+export { defineMesh, type ApplicationFetch, type MeshApplication, type MeshDefinition } from "./session/application.ts";
+export type { SessionContext } from "./session/context.ts";
+export type { StopReason } from "./session/end-reason.ts";
+export type { SessionOptions } from "./session/options.ts";
+export { SessionServer, type BroadcastOptions, type SessionClass } from "./session/server.ts";
+export type { SessionSocket } from "./session/socket.ts";
+export type { MeshSessions, MeshStub, StubOptions } from "./session/stub.ts";
+export type { Log } from "./log.ts";
