@@ -4,5 +4,6 @@
 export { requestOf, type RequestOptions, type RequestParts } from "./lazy-request.ts";
 export { acceptedCallOf, acceptUpgrade } from "./light-response.ts";
 export { installWebClasses } from "./install.ts";
+export { tooLarge } from "./body.ts";
 export { isHopByHop } from "./hop-by-hop.ts";
 export { replyOf, responseOf } from "./reply.ts";

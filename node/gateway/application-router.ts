@@ -1,0 +1,95 @@
+// Routing by the application's own `fetch(request, mesh)`: it sees every request, answers some itself and hands others to sessions.
+// A WebSocket request goes the same way; a stub or `mesh.route` answers it with an opaque Response that names the session.
+
+import { SessionCall, type SessionReply } from "#mesh";
+import { MeshError } from "#proto";
+import type { Log } from "../log.ts";
+import type { MeshSessions } from "../session/stub.ts";
+import { acceptedCallOf, acceptUpgrade, replyOf, requestOf, responseOf } from "../web/web.ts";
+import type { GatewayRouter } from "./port.ts";
+import { problemReply } from "./problem.ts";
+import { NO_BODY, resolve, type BodySource, type RoutedRequest } from "./routes.ts";
+
+/** What an application's `fetch` gets besides the request. */
+export interface ApplicationMesh extends MeshSessions {
+  /**
+   * The built-in routing, as if the application had no `fetch`: `/sessions/:kind/:name/...` and the rest. Errors are Responses
+   * with problem details; it rejects only when the request was aborted.
+   */
+  route(request: Request): Promise<Response>;
+}
+
+export type ApplicationAnswer =
+  | { readonly status: "reply"; readonly reply: SessionReply }
+  /** A WebSocket goes to the session of the call. */
+  | { readonly status: "upgrade"; readonly call: SessionCall };
+
+export interface ApplicationRouterOptions {
+  readonly fetch: (request: Request, mesh: ApplicationMesh) => unknown;
+  readonly sessions: MeshSessions;
+  readonly router: GatewayRouter;
+  readonly log: Log;
+}
+
+export class ApplicationRouter {
+  readonly #options: ApplicationRouterOptions;
+  readonly #mesh: ApplicationMesh;
+  /** The application may pass a body on to any kind; that kind's own limit holds there. */
+  readonly #bodyBytesMax: number;
+
+  constructor(options: ApplicationRouterOptions) {
+    this.#options = options;
+    const { router, sessions } = options;
+    this.#mesh = {
+      session: (kind, name, stubOptions) => sessions.session(kind, name, stubOptions),
+      route: (request) => routeRequest(router, request),
+    };
+    this.#bodyBytesMax = Math.max(...router.kinds().map((kind) => router.optionsOf(kind).maxBodyBytes));
+  }
+
+  /** Rejects MeshError only; what the application throws is logged and becomes `internal`. */
+  async answer(request: RoutedRequest, body: BodySource, signal: () => AbortSignal): Promise<ApplicationAnswer> {
+    const { method, url, headers } = request;
+    const given = requestOf({ method, url, headers, body: body.open(this.#bodyBytesMax) }, signal);
+    try {
+      const response: unknown = await this.#options.fetch(given, this.#mesh);
+      const call = acceptedCallOf(response);
+      return call === undefined
+        ? { status: "reply", reply: replyOf(response, "the application") }
+        : { status: "upgrade", call };
+    } catch (error) {
+      if (error instanceof MeshError) throw error;
+      this.#options.log.error("the application's fetch failed", { error });
+      throw new MeshError("internal", "the application's fetch() failed; the worker's log has the reason", {
+        cause: error,
+      });
+    }
+  }
+}
+
+async function routeRequest(router: GatewayRouter, request: Request): Promise<Response> {
+  const { method, url, headers, signal } = request;
+  const upgrade = headers.get("upgrade")?.toLowerCase() === "websocket";
+  const { pathname, search } = new URL(url);
+  const list: string[] = [];
+  for (const [name, value] of headers) list.push(name, value);
+  const body: BodySource = upgrade ? NO_BODY : { open: () => request.body };
+  try {
+    const resolved = resolve(router, { method, url, target: pathname + search, headers: list }, body);
+    if (!(resolved instanceof SessionCall)) return responseOf(await resolved);
+    if (upgrade) return acceptUpgrade(resolved);
+    return responseOf(await routeUntilAborted(router, resolved, signal));
+  } catch (error) {
+    if (error instanceof MeshError) return responseOf(problemReply(error));
+    throw error;
+  }
+}
+
+async function routeUntilAborted(router: GatewayRouter, call: SessionCall, signal: AbortSignal): Promise<SessionReply> {
+  signal.throwIfAborted();
+  // Stays after the head of the response: the body may be streaming when the client goes.
+  signal.addEventListener("abort", () => call.cancel(new MeshError("cancelled", "the request was aborted")), {
+    once: true,
+  });
+  return router.route(call);
+}

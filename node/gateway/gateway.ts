@@ -1,0 +1,322 @@
+// The HTTP and WebSocket edge of a worker. It parses, limits, finds the session that a request means, and hands both to the router.
+// A request that is answered at once costs no promise and no listener; all others are an Exchange or a Joining. It knows nothing of
+// where sessions live, and session code never runs in it.
+
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+import { Socket } from "node:net";
+import type { Duplex } from "node:stream";
+import { SessionCall, type SessionReply } from "#mesh";
+import { MeshError } from "#proto";
+import type { Log } from "../log.ts";
+import type { MeshSessions } from "../session/stub.ts";
+import { ApplicationRouter, type ApplicationMesh } from "./application-router.ts";
+import { ClientSocket } from "./client-socket.ts";
+import { Exchange, invalidHead, type Waiting } from "./exchange.ts";
+import { Heartbeat } from "./heartbeat.ts";
+import { leavesUnread } from "./linger.ts";
+import { listenOn } from "./listen.ts";
+import { answerMalformed } from "./malformed.ts";
+import type { GatewayRouter } from "./port.ts";
+import { RequestBody } from "./request-body.ts";
+import { HEADER_COUNT_MAX, readHead } from "./request-head.ts";
+import { writeReply } from "./response-writer.ts";
+import { isHealthCheck, NO_BODY, resolve } from "./routes.ts";
+import { checkHandshake, Joining, responseOn, WebSocketServers } from "./upgrade.ts";
+
+export type { GatewayRouter, KindLimits } from "./port.ts";
+export type { ApplicationMesh } from "./application-router.ts";
+
+export interface GatewayOptions {
+  readonly router: GatewayRouter;
+  readonly log: Log;
+  /** The application's own router, if it has one; it then needs `sessions`. */
+  readonly application?: {
+    readonly fetch: ((request: Request, mesh: ApplicationMesh) => unknown) | undefined;
+  };
+  /** Stubs for the application's `fetch`. */
+  readonly sessions?: MeshSessions;
+  readonly limits?: Partial<GatewayLimits>;
+}
+
+export interface GatewayLimits {
+  /** From the first byte of a request to the end of its headers. Too small refuses slow phones; too large keeps slow attackers. */
+  readonly headersTimeoutMs: number;
+  /** An idle connection stays so long. Must be longer than a load balancer in front keeps it (60 s is common), or requests get lost. */
+  readonly keepAliveMs: number;
+  /** Of all headers of a request together; more answers 431. */
+  readonly headerBytesMax: number;
+}
+
+export const gatewayLimits: GatewayLimits = {
+  headersTimeoutMs: 10_000,
+  keepAliveMs: 65_000,
+  headerBytesMax: 16 * 1024,
+};
+
+export interface GatewayStats {
+  /** WebSockets that are open. */
+  readonly sockets: number;
+  /** Requests and handshakes that wait for an answer or stream one. */
+  readonly inFlight: number;
+  /** Requests and handshakes since the start. */
+  readonly requests: number;
+}
+
+export interface Gateway {
+  /** The port it took. Rejects `bad_config` when it cannot have the one asked for. */
+  listen(where: { readonly port: number; readonly bind: string }): Promise<number>;
+  /** Takes no more connections, lets requests finish and sockets close for `graceMs`, then ends what is left; sockets with 1012. */
+  close(how: { readonly graceMs: number }): Promise<void>;
+  readonly stats: GatewayStats;
+}
+
+/** Throws `bad_config` when the application routes by itself and there are no stubs for it. */
+export function createGateway(options: GatewayOptions): Gateway {
+  return new HttpGateway(options);
+}
+
+/** How late a time-out may be noticed. */
+const SWEEP_MS = 250;
+/** For requests that no session's own limit covers: the application's `fetch` and the creation of sessions. */
+const OWN_TIMEOUT_MS = 60_000;
+/** WebSocket close code "service restart": reconnect. */
+const CLOSE_RESTART = 1012;
+/** How long a client may take to answer that close. */
+const GOODBYE_MS = 1_000;
+
+class HttpGateway implements Gateway {
+  readonly #router: GatewayRouter;
+  readonly #log: Log;
+  readonly #application: ApplicationRouter | undefined;
+  readonly #server: Server;
+  readonly #webSocketServers = new WebSocketServers();
+  readonly #heartbeat = new Heartbeat();
+  /** Bounded by the connections: HTTP/1.1 answers in order, and a socket joins once. */
+  readonly #waiting = new Set<Waiting>();
+  readonly #sweeper: NodeJS.Timeout;
+  #requests = 0;
+  #closing = false;
+  #closed: Promise<void> | undefined;
+  #whenIdle: (() => void) | undefined;
+
+  constructor({ router, log, application, sessions, limits }: GatewayOptions) {
+    this.#router = router;
+    this.#log = log;
+    if (application?.fetch !== undefined) {
+      if (sessions === undefined) throw new MeshError("bad_config", "an application with its own fetch needs stubs");
+      this.#application = new ApplicationRouter({ fetch: application.fetch, sessions, router, log });
+    }
+    const { headersTimeoutMs, keepAliveMs, headerBytesMax } = { ...gatewayLimits, ...limits };
+    this.#server = createServer({
+      headersTimeout: headersTimeoutMs,
+      // An upload may take as long as it likes while it moves; one that stalls is cut off by its exchange.
+      requestTimeout: 0,
+      keepAliveTimeout: keepAliveMs,
+      maxHeaderSize: headerBytesMax,
+      insecureHTTPParser: false,
+      noDelay: true,
+    });
+    // Node drops headers beyond the limit without a word: one more than we allow shows that there are too many.
+    this.#server.maxHeadersCount = HEADER_COUNT_MAX + 1;
+    this.#server.on("request", (request, response) => this.#serve(request, response, undefined));
+    this.#server.on("checkContinue", (request, response) => this.#serve(request, response, response));
+    this.#server.on("upgrade", (request, socket, head) => void this.#join(request, socket, head));
+    this.#server.on("clientError", answerMalformed);
+    this.#sweeper = setInterval(() => this.#sweep(), SWEEP_MS);
+    this.#sweeper.unref();
+  }
+
+  get stats(): GatewayStats {
+    return { sockets: this.#heartbeat.size, inFlight: this.#waiting.size, requests: this.#requests };
+  }
+
+  async listen(where: { readonly port: number; readonly bind: string }): Promise<number> {
+    return listenOn(this.#server, where);
+  }
+
+  close({ graceMs }: { readonly graceMs: number }): Promise<void> {
+    this.#closed ??= this.#close(graceMs);
+    return this.#closed;
+  }
+
+  #serve(request: IncomingMessage, response: ServerResponse, continueWith: ServerResponse | undefined): void {
+    this.#requests++;
+    let body: RequestBody | undefined;
+    try {
+      const head = readHead(request);
+      if (head.bodyBytes !== 0) body = new RequestBody(request, head.bodyBytes, continueWith);
+      if (this.#application !== undefined && !isHealthCheck(head.target)) {
+        const exchange = this.#exchange(request, response, body, OWN_TIMEOUT_MS);
+        void exchange.answerWith(askedByRequest(this.#application, head, body, exchange.signal));
+        return;
+      }
+      const resolved = resolve(this.#router, head, body ?? NO_BODY);
+      if (!(resolved instanceof SessionCall)) {
+        this.#answer(request, response, body, resolved, undefined);
+        return;
+      }
+      this.#answer(request, response, body, this.#router.route(resolved), resolved);
+    } catch (error) {
+      this.#exchange(request, response, body, OWN_TIMEOUT_MS).fail(error);
+    }
+  }
+
+  #answer(
+    request: IncomingMessage,
+    response: ServerResponse,
+    body: RequestBody | undefined,
+    reply: SessionReply | Promise<SessionReply>,
+    call: SessionCall | undefined,
+  ): void {
+    if (!(reply instanceof Promise) && !(reply.body instanceof ReadableStream) && !leavesUnread(request, body)) {
+      try {
+        writeReply(response, request.method ?? "GET", reply, this.#closing);
+      } catch (error) {
+        throw invalidHead(error);
+      }
+      return;
+    }
+    const exchange = this.#exchange(request, response, body, call?.timeoutMs ?? OWN_TIMEOUT_MS);
+    if (call !== undefined) exchange.onCancel((reason) => call.cancel(reason));
+    if (reply instanceof Promise) void exchange.answerWith(reply);
+    else exchange.answer(reply);
+  }
+
+  async #join(request: IncomingMessage, socket: Duplex, head: Buffer): Promise<void> {
+    this.#requests++;
+    // Without a listener a reset connection would end the process; `close` follows and is listened to.
+    socket.on("error", () => undefined);
+    if (!(socket instanceof Socket)) {
+      socket.destroy();
+      return;
+    }
+    const answer = (): Exchange => this.#exchange(request, responseOn(request, socket), undefined, OWN_TIMEOUT_MS);
+    try {
+      if (this.#closing) throw new MeshError("overloaded", "this worker is going away", { retryAfterMs: GOODBYE_MS });
+      checkHandshake(request);
+      const resolved = await this.#resolveUpgrade(request, answer);
+      if (resolved !== undefined) this.#connect(request, socket, head, resolved, (error) => answer().fail(error));
+    } catch (error) {
+      answer().fail(error);
+    }
+  }
+
+  /** The call that a WebSocket is for; undefined when the request was answered in another way. */
+  async #resolveUpgrade(request: IncomingMessage, answer: () => Exchange): Promise<SessionCall | undefined> {
+    const head = readHead(request);
+    if (this.#application !== undefined) {
+      const gone = new AbortController();
+      request.socket.once("close", () => gone.abort(new MeshError("cancelled", "the client went away")));
+      const answered = await this.#application.answer(head, NO_BODY, () => gone.signal);
+      if (answered.status === "upgrade") return answered.call;
+      answer().answer(answered.reply);
+      return undefined;
+    }
+    const resolved = resolve(this.#router, head, NO_BODY);
+    if (resolved instanceof SessionCall) return resolved;
+    const reply = await resolved;
+    if (reply.status < 400)
+      throw new MeshError("bad_upgrade", "no WebSocket is served at this path, only at those of sessions");
+    answer().answer(reply);
+    return undefined;
+  }
+
+  #connect(
+    request: IncomingMessage,
+    socket: Socket,
+    head: Buffer,
+    call: SessionCall,
+    refuse: (error: MeshError) => void,
+  ): void {
+    const client = new ClientSocket(this.#heartbeat);
+    const joining = new Joining({
+      request,
+      socket,
+      head,
+      call,
+      client,
+      refuse,
+      servers: this.#webSocketServers,
+      messageBytesMax: this.#router.optionsOf(call.id.kind).maxMessageBytes,
+      over: this.#forget,
+    });
+    this.#waiting.add(joining);
+    void joining.wait(this.#router.connect(call, client));
+  }
+
+  #exchange(
+    request: IncomingMessage,
+    response: ServerResponse,
+    body: RequestBody | undefined,
+    timeoutMs: number,
+  ): Exchange {
+    const exchange = new Exchange({
+      request,
+      response,
+      body,
+      timeoutMs,
+      log: this.#log,
+      closing: this.#isClosing,
+      over: this.#forget,
+    });
+    this.#waiting.add(exchange);
+    return exchange;
+  }
+
+  readonly #isClosing = (): boolean => this.#closing;
+
+  readonly #forget = (waiting: Waiting): void => {
+    this.#waiting.delete(waiting);
+    this.#noticeIdle();
+  };
+
+  #noticeIdle(): void {
+    if (this.#waiting.size === 0 && this.#heartbeat.size === 0) this.#whenIdle?.();
+  }
+
+  #sweep(): void {
+    const nowMs = performance.now();
+    for (const waiting of this.#waiting) waiting.sweep(nowMs);
+    if (this.#closing) this.#noticeIdle();
+  }
+
+  async #close(graceMs: number): Promise<void> {
+    this.#closing = true;
+    const closed = new Promise<void>((resolve) => {
+      this.#server.close(() => resolve());
+    });
+    await this.#idle(graceMs);
+    for (const socket of this.#heartbeat.members()) socket.close(CLOSE_RESTART, "the worker is going away");
+    for (const waiting of this.#waiting) waiting.destroy();
+    await this.#idle(GOODBYE_MS);
+    for (const socket of this.#heartbeat.members()) socket.terminate();
+    this.#server.closeAllConnections();
+    this.#heartbeat.close();
+    clearInterval(this.#sweeper);
+    await closed;
+  }
+
+  /** Settles when nothing waits and no socket is open, or after `ms`. */
+  #idle(ms: number): Promise<void> {
+    if (this.#waiting.size === 0 && this.#heartbeat.size === 0) return Promise.resolve();
+    return new Promise((resolve) => {
+      const timer = setTimeout(resolve, ms);
+      this.#whenIdle = () => {
+        clearTimeout(timer);
+        resolve();
+      };
+    });
+  }
+}
+
+/** A plain request that the application answers by handing over a WebSocket gets an error. */
+async function askedByRequest(
+  application: ApplicationRouter,
+  head: ReturnType<typeof readHead>,
+  body: RequestBody | undefined,
+  signal: () => AbortSignal,
+): Promise<SessionReply> {
+  const answered = await application.answer(head, body ?? NO_BODY, signal);
+  if (answered.status === "reply") return answered.reply;
+  throw new MeshError("bad_upgrade", "a WebSocket handshake was expected: the request lacks `Connection: Upgrade`");
+}

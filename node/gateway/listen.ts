@@ -1,0 +1,37 @@
+// Taking a port, with errors that say what to do. In a `node:cluster` worker the primary holds the port and shares it.
+
+import type { Server } from "node:http";
+import { MeshError, messageOf } from "#proto";
+
+export function listenOn(
+  server: Server,
+  { port, bind }: { readonly port: number; readonly bind: string },
+): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const refuse = (error: NodeJS.ErrnoException): void => reject(refusal(error, port, bind));
+    server.once("error", refuse);
+    server.listen({ port, host: bind }, () => {
+      server.off("error", refuse);
+      const address = server.address();
+      if (address === null || typeof address === "string") {
+        reject(new MeshError("internal", "the gateway listens, but at no port"));
+      } else {
+        resolve(address.port);
+      }
+    });
+  });
+}
+
+function refusal(error: NodeJS.ErrnoException, port: number, bind: string): MeshError {
+  const bad = (message: string): MeshError => new MeshError("bad_config", message, { cause: error });
+  switch (error.code) {
+    case "EADDRINUSE":
+      return bad(`port ${port} is taken: stop the program that has it, or choose another with MESH_PORT`);
+    case "EACCES":
+      return bad(`port ${port} may not be used by this user: choose one above 1023 with MESH_PORT`);
+    case "EADDRNOTAVAIL":
+      return bad(`this machine has no address ${bind}: set MESH_BIND to one that it has, or to 0.0.0.0`);
+    default:
+      return bad(`cannot listen at ${bind}:${port}: ${messageOf(error)}`);
+  }
+}

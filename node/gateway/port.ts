@@ -1,0 +1,31 @@
+// What a gateway needs from the worker that it stands in.
+
+import type { ClientEnd, ConnectReply, SessionCall, SessionReply } from "#mesh";
+import type { SessionId } from "#proto";
+
+export interface KindLimits {
+  /** Bytes of a request body, or Infinity. */
+  readonly maxBodyBytes: number;
+  /** Bytes of one socket message. */
+  readonly maxMessageBytes: number;
+  /** From a request to the head of its response, or Infinity. */
+  readonly requestTimeoutMs: number;
+}
+
+export interface GatewayRouter {
+  /** For the front page. */
+  kinds(): readonly string[];
+  hasKind(kind: string): boolean;
+  /** MUST only be called when `hasKind`. */
+  optionsOf(kind: string): KindLimits;
+  /** Throws or rejects MeshError. A plain value where no waiting was needed. */
+  route(call: SessionCall): SessionReply | Promise<SessionReply>;
+  /** Never rejects. */
+  connect(call: SessionCall, client: ClientEnd): ConnectReply | Promise<ConnectReply>;
+  /** An id that nobody can guess, local to this worker where possible. */
+  createName(kind: string): SessionId;
+  /** Starts the session. Rejects MeshError. */
+  activate(id: SessionId): Promise<void>;
+  /** False while the worker drains or has no view: health checks then fail. */
+  accepting(): boolean;
+}

@@ -1,0 +1,95 @@
+// The built-in routing: which session a path means, and the few paths that are the mesh's own. Pure apart from the router.
+
+import { SessionCall, type SessionReply } from "#mesh";
+import { MeshError, type HeaderList } from "#proto";
+import { frontPageReply } from "./front-page.ts";
+import type { GatewayRouter } from "./port.ts";
+import { methodNotAllowed } from "./problem.ts";
+import { matchSessionPath, pathOf, sessionIdOf } from "./session-path.ts";
+
+export const HEALTH_PATH = "/_mesh/health";
+
+export interface RoutedRequest {
+  readonly method: string;
+  /** Absolute and canonical. */
+  readonly url: string;
+  /** Path and query of `url`. */
+  readonly target: string;
+  readonly headers: HeaderList;
+}
+
+/** Gives the body once it is known how large it may be. Throws `body_too_large`. */
+export interface BodySource {
+  open(bytesMax: number): Uint8Array | ReadableStream<Uint8Array> | null;
+}
+
+export const NO_BODY: BodySource = { open: () => null };
+
+/** A call to route, or the answer when the path is not a session's. Throws MeshError. */
+export function resolve(
+  router: GatewayRouter,
+  request: RoutedRequest,
+  body: BodySource,
+): SessionCall | SessionReply | Promise<SessionReply> {
+  const path = matchSessionPath(request.target);
+  if (path === undefined) return answerOwnPath(router, request);
+  if (!router.hasKind(path.kind)) {
+    throw new MeshError(
+      "unknown_kind",
+      `the application has no session kind "${path.kind.slice(0, 80)}"; it has ${router.kinds().join(", ")}`,
+    );
+  }
+  if (path.name === "") {
+    if (request.method !== "POST") return methodNotAllowed(request.method, `/sessions/${path.kind}`, ["POST"]);
+    return create(router, path.kind, request.url);
+  }
+  const { maxBodyBytes, requestTimeoutMs } = router.optionsOf(path.kind);
+  return new SessionCall({
+    id: sessionIdOf(path),
+    method: request.method,
+    url: request.url,
+    headers: request.headers,
+    body: body.open(maxBodyBytes),
+    timeoutMs: requestTimeoutMs,
+  });
+}
+
+export function isHealthCheck(target: string): boolean {
+  return target === HEALTH_PATH || target.startsWith(`${HEALTH_PATH}?`);
+}
+
+function answerOwnPath(router: GatewayRouter, { method, url, target, headers }: RoutedRequest): SessionReply {
+  const health = isHealthCheck(target);
+  if (!health && target !== "/" && !target.startsWith("/?")) {
+    const paths = `/sessions/:kind/:name/..., /parties/:kind/:name/..., POST /sessions/:kind, ${HEALTH_PATH} and /`;
+    throw new MeshError("not_found", `nothing is served at ${pathIn(target)}; there are ${paths}`);
+  }
+  if (method !== "GET" && method !== "HEAD") return methodNotAllowed(method, pathIn(target), ["GET", "HEAD"]);
+  return health ? healthReply(router) : frontPageReply(url, headers, router.kinds());
+}
+
+export function healthReply(router: GatewayRouter): SessionReply {
+  const accepting = router.accepting();
+  return {
+    status: accepting ? 200 : 503,
+    statusText: "",
+    headers: ["content-type", "application/json", "cache-control", "no-store"],
+    body: accepting ? '{"status":"ok"}\n' : '{"status":"unavailable"}\n',
+  };
+}
+
+async function create(router: GatewayRouter, kind: string, url: string): Promise<SessionReply> {
+  const id = router.createName(kind);
+  await router.activate(id);
+  const path = pathOf(id);
+  return {
+    status: 201,
+    statusText: "",
+    headers: ["content-type", "application/json", "cache-control", "no-store", "location", path],
+    body: `${JSON.stringify({ kind: id.kind, name: id.name, url: new URL(path, url).href })}\n`,
+  };
+}
+
+function pathIn(target: string): string {
+  return target.split("?", 1)[0]?.slice(0, 80) ?? "";
+}

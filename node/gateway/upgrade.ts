@@ -1,0 +1,148 @@
+// WebSocket handshakes. The client is only answered when its session has accepted, so a session that refuses, or that could not
+// be started, is an ordinary HTTP error. Relies on `ws` for the protocol from there on.
+
+import { ServerResponse, type IncomingMessage } from "node:http";
+import type { Socket } from "node:net";
+import type { Duplex } from "node:stream";
+import { WebSocketServer, type Server } from "ws";
+import { MeshError } from "#proto";
+import type { ConnectReply, SessionCall, SessionEnd } from "#mesh";
+import { GatewaySocket, type ClientSocket } from "./client-socket.ts";
+import { TIMEOUT_SLACK_MS, type Waiting } from "./exchange.ts";
+
+/** Tiny fragments cost far more memory than their bytes. */
+const FRAGMENTS_MAX = 1_024;
+const BUFFERED_CHUNKS_MAX = 1_024;
+const CLOSE_ABNORMAL = 1006;
+
+const KEY = /^[+/0-9A-Za-z]{22}==$/;
+
+/** Throws `bad_upgrade` or `bad_request` when the request is no handshake of WebSocket version 13. */
+export function checkHandshake(request: IncomingMessage): void {
+  const { upgrade, "sec-websocket-version": version, "sec-websocket-key": key } = request.headers;
+  if (request.method !== "GET") throw new MeshError("bad_request", "a WebSocket handshake must be a GET");
+  if (upgrade?.toLowerCase() !== "websocket") {
+    throw new MeshError("bad_upgrade", `cannot upgrade to "${String(upgrade).slice(0, 80)}", only to websocket`);
+  }
+  if (version !== "13") {
+    throw new MeshError(
+      "bad_upgrade",
+      `WebSocket version 13 is spoken here, not ${String(version ?? "none").slice(0, 20)}`,
+    );
+  }
+  if (typeof key !== "string" || !KEY.test(key))
+    throw new MeshError("bad_request", "Sec-WebSocket-Key is missing or malformed");
+}
+
+/** One `ws` server for each message size: it is the only option that differs between kinds, so there are at most as many. */
+export class WebSocketServers {
+  readonly #servers = new Map<number, Server<typeof GatewaySocket>>();
+
+  /** @param messageBytesMax at least 1: `ws` takes 0 for no limit */
+  of(messageBytesMax: number): Server<typeof GatewaySocket> {
+    let server = this.#servers.get(messageBytesMax);
+    if (server === undefined) {
+      server = new WebSocketServer({
+        noServer: true,
+        clientTracking: false,
+        perMessageDeflate: false,
+        maxPayload: messageBytesMax,
+        maxFragments: FRAGMENTS_MAX,
+        maxBufferedChunks: BUFFERED_CHUNKS_MAX,
+        WebSocket: GatewaySocket,
+      });
+      this.#servers.set(messageBytesMax, server);
+    }
+    return server;
+  }
+}
+
+export interface JoiningOptions {
+  readonly request: IncomingMessage;
+  readonly socket: Duplex;
+  /** What the client has sent behind its handshake. */
+  readonly head: Buffer;
+  readonly call: SessionCall;
+  readonly client: ClientSocket;
+  readonly servers: WebSocketServers;
+  readonly messageBytesMax: number;
+  /** Answers the handshake with an error. */
+  readonly refuse: (error: MeshError) => void;
+  readonly over: (joining: Joining) => void;
+}
+
+/** A handshake that waits for its session. */
+export class Joining implements Waiting {
+  readonly #options: JoiningOptions;
+  readonly #deadlineMs: number;
+  #over = false;
+
+  constructor(options: JoiningOptions) {
+    this.#options = options;
+    this.#deadlineMs = performance.now() + options.call.timeoutMs + TIMEOUT_SLACK_MS;
+    options.socket.on("close", this.#lost);
+  }
+
+  /** Never rejects. */
+  async wait(connected: ConnectReply | Promise<ConnectReply>): Promise<void> {
+    const reply = await connected;
+    if (reply.status === "refused") this.#refuse(reply.error);
+    else if (this.#over) reply.end.closed(CLOSE_ABNORMAL, "", false);
+    else this.#open(reply.end);
+  }
+
+  sweep(nowMs: number): void {
+    if (nowMs < this.#deadlineMs) return;
+    const error = new MeshError("timeout", "the session did not answer in time");
+    this.#options.call.cancel(error);
+    this.#refuse(error);
+  }
+
+  destroy(): void {
+    this.#options.socket.destroy();
+  }
+
+  #open(end: SessionEnd): void {
+    const { request, socket, head, client, servers, messageBytesMax } = this.#options;
+    this.#settle();
+    let opened = false;
+    servers.of(messageBytesMax).handleUpgrade(request, socket, head, (webSocket) => {
+      opened = true;
+      client.opened(webSocket, socket, end);
+    });
+    if (opened) return;
+    // The connection broke in this very moment.
+    socket.destroy();
+    client.closedBy(CLOSE_ABNORMAL, "");
+    end.closed(CLOSE_ABNORMAL, "", false);
+  }
+
+  #refuse(error: MeshError): void {
+    if (this.#over) return;
+    this.#settle();
+    this.#options.client.closedBy(CLOSE_ABNORMAL, "");
+    this.#options.refuse(error);
+  }
+
+  readonly #lost = (): void => {
+    const { call, client } = this.#options;
+    this.#settle();
+    client.closedBy(CLOSE_ABNORMAL, "");
+    call.cancel(new MeshError("cancelled", "the client went away"));
+  };
+
+  #settle(): void {
+    this.#over = true;
+    this.#options.socket.off("close", this.#lost);
+    this.#options.over(this);
+  }
+}
+
+/** A plain HTTP response on a connection that asked for an upgrade. It closes the connection. */
+export function responseOn(request: IncomingMessage, socket: Socket): ServerResponse {
+  const response = new ServerResponse(request);
+  response.shouldKeepAlive = false;
+  response.assignSocket(socket);
+  response.on("finish", () => socket.destroySoon());
+  return response;
+}
