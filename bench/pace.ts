@@ -1,0 +1,37 @@
+// How long and how large a benchmark is.
+
+export interface Pace {
+  readonly rounds: number;
+  readonly warmUpSeconds: number;
+  /** Of one side in one round. */
+  readonly seconds: number;
+  /** Sessions that requests are spread over. */
+  readonly sessions: number;
+  /** Sockets that echo. */
+  readonly sockets: number;
+  /** Idle sessions whose memory is counted. */
+  readonly idleSessions: number;
+  /** Idle sockets whose memory is counted. */
+  readonly idleSockets: number;
+}
+
+export const fullPace: Pace = {
+  rounds: 3,
+  warmUpSeconds: 2,
+  seconds: 6,
+  sessions: 10_000,
+  sockets: 1_000,
+  idleSessions: 200_000,
+  idleSockets: 5_000,
+};
+
+/** Shows that everything runs; its figures mean little. */
+export const quickPace: Pace = {
+  rounds: 1,
+  warmUpSeconds: 1,
+  seconds: 1,
+  sessions: 500,
+  sockets: 100,
+  idleSessions: 5_000,
+  idleSockets: 200,
+};
