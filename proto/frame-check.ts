@@ -19,7 +19,8 @@ export function checkFrame(frame: Frame): void {
       return checkWhole(frame.hello.epoch, "hello.epoch");
     case "open":
       checkWhole(frame.open.epoch, "open.epoch");
-      checkMs(frame.open.timeoutMs, "open.timeoutMs");
+      // Infinity is what a class without a time-out asks for; a double carries it.
+      if (!(frame.open.timeoutMs >= 0)) throw bad("open.timeoutMs");
       return checkHeaders(frame.open.headers, "open.headers");
     case "head":
       if (frame.head.status < STATUS_MIN || frame.head.status > STATUS_MAX) throw bad("head.status");

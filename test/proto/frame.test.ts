@@ -88,9 +88,14 @@ describe("a frame is refused with bad_frame", () => {
     );
   });
 
-  test.each([Number.NaN, Number.POSITIVE_INFINITY, -1])("when its time is %s milliseconds", (ms) => {
+  test.each([Number.NaN, -1])("when its time is %s milliseconds", (ms) => {
     expect(codeOf(() => decodeRaw({ open: { timeoutMs: ms } }))).toBe("bad_frame");
     expect(codeOf(() => decodeRaw({ reset: { retryAfterMs: ms } }))).toBe("bad_frame");
+  });
+
+  test("when it asks to be tried again never, but not when a request has no time-out", () => {
+    expect(codeOf(() => decodeRaw({ reset: { retryAfterMs: Infinity } }))).toBe("bad_frame");
+    expect(decodeRaw({ open: { timeoutMs: Infinity } })).toMatchObject([{ open: { timeoutMs: Infinity } }]);
   });
 
   test("when a header has no value", () => {
