@@ -109,6 +109,7 @@ class HttpGateway implements Gateway {
     const { headersTimeoutMs, keepAliveMs, headerBytesMax } = { ...gatewayLimits, ...limits };
     this.#server = createServer({
       headersTimeout: headersTimeoutMs,
+      connectionsCheckingInterval: Math.ceil(headersTimeoutMs / 2),
       // An upload may take as long as it likes while it moves; one that stalls is cut off by its exchange.
       requestTimeout: 0,
       keepAliveTimeout: keepAliveMs,
