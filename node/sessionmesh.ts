@@ -1,7 +1,13 @@
 // The public package: what an application module imports.
 
 export { MeshError, type ErrorCode } from "#proto";
-export { defineMesh, type ApplicationFetch, type MeshApplication, type MeshDefinition } from "./session/application.ts";
+export {
+  defineMesh,
+  type ApplicationFetch,
+  type ApplicationMesh,
+  type MeshApplication,
+  type MeshDefinition,
+} from "./session/application.ts";
 export type { SessionContext } from "./session/context.ts";
 export type { StopReason } from "./session/end-reason.ts";
 export type { SessionOptions } from "./session/options.ts";

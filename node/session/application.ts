@@ -11,8 +11,17 @@ export interface SessionKind {
   readonly options: ResolvedOptions;
 }
 
-/** Answers requests that are for no session, or picks the session by itself: `return mesh.session("cart", id).fetch(request)`. */
-export type ApplicationFetch = (request: Request, mesh: MeshSessions) => Response | Promise<Response>;
+/** What an application's own `fetch` gets besides the request. */
+export interface ApplicationMesh extends MeshSessions {
+  /**
+   * The built-in routing, as if the application had no `fetch`: `/sessions/:kind/:name/...` and the rest. Errors are Responses
+   * with problem details; it rejects only when the request was aborted.
+   */
+  route(request: Request): Promise<Response>;
+}
+
+/** Sees every request: `return mesh.session("cart", id).fetch(request)` picks the session, `return mesh.route(request)` leaves it to the path. */
+export type ApplicationFetch = (request: Request, mesh: ApplicationMesh) => Response | Promise<Response>;
 
 export interface MeshDefinition {
   /** Kind -> class. A kind stands in URLs: 1 to 64 of a-z, 0-9, "-" and "_", beginning with a letter. */
@@ -88,7 +97,7 @@ function isSessionClass(
 }
 
 function shown(value: unknown): string {
-  if (typeof value === "function") return `${value.name === "" ? "a function" : value.name}`;
+  if (typeof value === "function") return value.name === "" ? "a function" : value.name;
   return typeof value === "object" && value !== null ? "an object" : String(value);
 }
 
