@@ -1,7 +1,7 @@
 // One request on its way to a session, and what comes back. The same shapes serve a local hit and a hop over a link, so a
 // host cannot tell them apart. Socket shapes are in socket.ts.
 
-import { MeshError, type HeaderList, type SessionId } from "#proto";
+import type { HeaderList, MeshError, SessionId } from "#proto";
 
 /** A whole body that is at hand, or a stream that is pulled at the pace of its reader. */
 export type Body = string | Uint8Array | ReadableStream<Uint8Array> | null;

@@ -52,6 +52,8 @@ export class AdminServer {
         { cause },
       );
     }
+    // A TCP server that listens has an address of this kind; the type also covers pipes.
+    // oxlint-disable-next-line typescript/no-unsafe-type-assertion
     this.#port = (this.#server.address() as AddressInfo).port;
   }
 

@@ -92,7 +92,9 @@ export class RegistryService {
     return { session: found.find((session) => session !== null) ?? null };
   }
 
-  async #list(body: Record<string, unknown>): Promise<{ sessions: SessionInfo[]; cursor?: string; missing?: string[] }> {
+  async #list(
+    body: Record<string, unknown>,
+  ): Promise<{ sessions: SessionInfo[]; cursor?: string; missing?: string[] }> {
     const limit = Math.min(optionalWhole(body, "limit") ?? LIMIT_DEFAULT, LIMIT_MAX);
     if (limit < 1) throw new MeshError("bad_request", "limit must be 1 or more");
     const after = optionalText(body, "cursor") ?? "";
@@ -179,6 +181,7 @@ export class RegistryService {
     if (node === this.#config.node) return (await this.#answerNode(bodyOf(structuredClone(body)))).answers;
     const answer = await this.#nats.request(this.#nodeSubject(node), body, NODE_ANSWER_MS);
     // A peer of this mesh: its answers are of our own making, one version apart at most.
+    // oxlint-disable-next-line typescript/no-unsafe-type-assertion
     return record(answer, "answer")["answers"] as WorkerAnswer[];
   }
 
@@ -223,7 +226,8 @@ export class RegistryService {
 
   #currentView(): View {
     const view = this.#view();
-    if (view === undefined) throw new MeshError("no_host", "this node is not in the mesh now; ask again", { retryAfterMs: 500 });
+    if (view === undefined)
+      throw new MeshError("no_host", "this node is not in the mesh now; ask again", { retryAfterMs: 500 });
     return view;
   }
 
@@ -231,7 +235,13 @@ export class RegistryService {
     const view = this.#currentView();
     const owning = membersOf(view).filter(canOwn);
     if (this.#table?.epoch !== view.epoch) {
-      this.#table = { epoch: view.epoch, owners: ownerTable(owning.map((member) => member.slot), this.#table?.owners) };
+      this.#table = {
+        epoch: view.epoch,
+        owners: ownerTable(
+          owning.map((member) => member.slot),
+          this.#table?.owners,
+        ),
+      };
     }
     const slot = ownerSlot(this.#table.owners, partitionOf(id.key));
     const owner = owning.find((member) => member.slot === slot);

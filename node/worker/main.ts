@@ -15,6 +15,8 @@ process.on("SIGTERM", () => {});
 installSessionTimers();
 installWebClasses();
 
+// Written by our own primary, of the same code.
+// oxlint-disable-next-line typescript/no-unsafe-type-assertion
 const boot = JSON.parse(process.env[WORKER_BOOT_ENV] ?? "null") as WorkerBoot;
 const tell = (message: FromWorker): void => {
   if (process.connected) process.send?.(message);
