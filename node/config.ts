@@ -105,7 +105,10 @@ export function checkConfig(config: NodeConfig): NodeConfig {
     throw bad(`MESH_NODE "${config.node}" must be 1 to 64 of A-Z, a-z, 0-9, ".", "_" and "-"`);
   }
   if (config.workers < 1 || config.workers > 256) throw bad(`MESH_WORKERS must be 1 to 256, not ${config.workers}`);
-  for (const [name, port] of [["MESH_PORT", config.port], ["MESH_ADMIN_PORT", config.adminPort]] as const) {
+  for (const [name, port] of [
+    ["MESH_PORT", config.port],
+    ["MESH_ADMIN_PORT", config.adminPort],
+  ] as const) {
     if (port > 65_535) throw bad(`${name} must be 0 to 65535, not ${port}`);
   }
   if (config.port !== 0 && config.port === config.adminPort) throw bad("MESH_PORT and MESH_ADMIN_PORT must differ");
@@ -114,7 +117,9 @@ export function checkConfig(config: NodeConfig): NodeConfig {
     throw bad("MESH_SUSPEND_MS must be at least twice MESH_HEARTBEAT_MS, or one late heartbeat suspends the node");
   }
   if (config.evictMs < config.suspendMs * 1.25) {
-    throw bad("MESH_EVICT_MS must be at least 1.25 times MESH_SUSPEND_MS: a node must have stopped before others take over");
+    throw bad(
+      "MESH_EVICT_MS must be at least 1.25 times MESH_SUSPEND_MS: a node must have stopped before others take over",
+    );
   }
   return config;
 }
@@ -135,7 +140,8 @@ function labelsFrom(text: string): Record<string, string> {
       .filter((part) => part.trim() !== "")
       .map((part) => {
         const [key = "", value] = part.split("=", 2).map((side) => side.trim());
-        if (key === "" || value === undefined) throw bad(`MESH_LABELS must look like "disk=ssd,tier=gold", not "${text}"`);
+        if (key === "" || value === undefined)
+          throw bad(`MESH_LABELS must look like "disk=ssd,tier=gold", not "${text}"`);
         return [key, value];
       }),
   );

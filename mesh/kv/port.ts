@@ -30,6 +30,9 @@ export interface Kv {
    * Calls `onEntry` with each write soon after it happened, value undefined for a delete. A hint: it MAY miss writes, repeat them or be late.
    * `onGap` says that writes may have been missed (a reconnect): read again.
    */
-  watch(onEntry: (entry: KvEntry | { readonly key: string; readonly value: undefined; readonly revision: number }) => void, onGap: () => void): Promise<() => void>;
+  watch(
+    onEntry: (entry: KvEntry | { readonly key: string; readonly value: undefined; readonly revision: number }) => void,
+    onGap: () => void,
+  ): Promise<() => void>;
   close(): Promise<void>;
 }

@@ -87,7 +87,9 @@ export class Life {
   async start(): Promise<void> {
     this.#pool.start();
     const limit = setTimeout(() => {
-      this.#started.reject(new MeshError("bad_app", `no worker could load ${this.#config.app} within ${START_LIMIT_MS} ms`));
+      this.#started.reject(
+        new MeshError("bad_app", `no worker could load ${this.#config.app} within ${START_LIMIT_MS} ms`),
+      );
     }, START_LIMIT_MS);
     try {
       await this.#started.promise;
@@ -156,7 +158,9 @@ export class Life {
     const limit = Promise.withResolvers<void>();
     const timer = setTimeout(limit.resolve, LEAVE_LIMIT_MS);
     const left = membership.leave().catch((error: unknown) => {
-      this.#log.warn("could not leave the view; the others will evict this node", { error: MeshError.from(error).message });
+      this.#log.warn("could not leave the view; the others will evict this node", {
+        error: MeshError.from(error).message,
+      });
     });
     await Promise.race([left, limit.promise]);
     clearTimeout(timer);

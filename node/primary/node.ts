@@ -56,14 +56,16 @@ class Node {
     let nats: NatsLink | undefined;
     try {
       await this.#admin.listen(this.#config.adminPort, this.#config.adminBind);
-      if (registry.kind === "nats") nats = await connectNats(registry.url, { name: `sessionmesh ${this.#config.node}` });
+      if (registry.kind === "nats")
+        nats = await connectNats(registry.url, { name: `sessionmesh ${this.#config.node}` });
       const kv =
         nats === undefined
           ? memoryBucket().open()
           : await nats.bucket(`MESH_${this.#config.mesh}`, { replicas: this.#config.natsReplicas });
       while (this.#stop === undefined) {
         const end = await this.#oneLife(kv, nats);
-        if (end.why === "fenced") this.#log.warn("evicted from the mesh; joining again as a newcomer", { reason: end.reason });
+        if (end.why === "fenced")
+          this.#log.warn("evicted from the mesh; joining again as a newcomer", { reason: end.reason });
       }
       return 0;
     } finally {
@@ -84,7 +86,13 @@ class Node {
       const started = await Promise.race([life.start(), this.#stopping.promise.then(() => "stop" as const)]);
       if (started === "stop") return { why: "stop" };
       if (nats !== undefined) {
-        registry = new RegistryService(nats, this.#config, life.questions, () => life.view, () => life.loads);
+        registry = new RegistryService(
+          nats,
+          this.#config,
+          life.questions,
+          () => life.view,
+          () => life.loads,
+        );
         await registry.start();
       }
       const end = await Promise.race([

@@ -102,7 +102,9 @@ export class WorkerPool {
     const bornAt = performance.now();
     this.#lives.set(index, { process: life, worker });
     worker.on("message", (message: FromWorker) => this.#events.onMessage(life, message));
-    worker.on("error", (error) => this.#log.error("a worker's channel failed", { worker: index, error: error.message }));
+    worker.on("error", (error) =>
+      this.#log.error("a worker's channel failed", { worker: index, error: error.message }),
+    );
     worker.on("exit", (code: number | null, signal: string | null) => {
       this.#lives.delete(index);
       this.#events.onExit(life, signal ?? `exit code ${code}`);

@@ -36,7 +36,8 @@ function firstKeys(host: SessionHost, kind: string | undefined, after: string, l
   let keys: SessionKey[] = [];
   let bound: SessionKey | undefined;
   for (const { id } of host.sessions()) {
-    if (id.key <= after || (kind !== undefined && id.kind !== kind) || (bound !== undefined && id.key >= bound)) continue;
+    if (id.key <= after || (kind !== undefined && id.kind !== kind) || (bound !== undefined && id.key >= bound))
+      continue;
     keys.push(id.key);
     if (keys.length >= limit * 4) {
       keys = keys.sort().slice(0, limit);
