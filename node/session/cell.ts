@@ -338,8 +338,7 @@ export class Cell implements IdleNode<Cell> {
     try {
       result = current.run(this, code, server);
     } catch (error) {
-      this.#settleTurn();
-      this.fault(error);
+      this.#failTurn(error);
       return;
     }
     if (!isThenable(result)) {
@@ -348,11 +347,14 @@ export class Cell implements IdleNode<Cell> {
     }
     return Promise.resolve(result).then(
       () => this.#settleTurn(),
-      (error: unknown) => {
-        this.#settleTurn();
-        this.fault(error);
-      },
+      (error: unknown) => this.#failTurn(error),
     );
+  }
+
+  #failTurn(error: unknown): void {
+    // First, or a serial session would let in the next event before it ends.
+    this.fault(error);
+    this.#settleTurn();
   }
 
   #settleTurn(): void {
@@ -411,8 +413,8 @@ export class Cell implements IdleNode<Cell> {
     void Promise.resolve(promise).then(
       () => this.endWait(),
       (error: unknown) => {
-        this.endWait();
         this.fault(error);
+        this.endWait();
       },
     );
   }

@@ -140,9 +140,11 @@ export abstract class RequestTurn<Reply extends object> implements WaitingEvent,
 
   #failed(error: unknown): MeshError {
     const { cell } = this;
+    // First, or a serial session would let in the next event before it ends.
+    const blamed = cell.fault(error);
     cell.leaveTurn();
     this.#uncount();
-    return cell.fault(error);
+    return blamed;
   }
 
   #deliver(reply: Reply): Reply | Promise<Reply> {

@@ -5,6 +5,7 @@ import { alreadyRead, copyBytes, limitBody, readBytes, readText } from "./body.t
 import { isHopByHop } from "./hop-by-hop.ts";
 import { copyHeaders, delegate, NativeRequest, NativeResponse, RequestBase } from "./native.ts";
 import type { SessionCall } from "#mesh";
+import { MeshError } from "#proto";
 
 /** What a Request is made of; a SessionCall has it all. */
 export type RequestParts = Pick<SessionCall, "method" | "url" | "headers" | "body">;
@@ -83,7 +84,12 @@ class LazyRequest extends RequestBase {
   }
 
   override async json(): Promise<unknown> {
-    return JSON.parse(await this.text());
+    const text = await this.text();
+    try {
+      return JSON.parse(text);
+    } catch (error) {
+      throw blameRequest(error, "the request body is not JSON");
+    }
   }
 
   override async bytes(): Promise<Uint8Array<ArrayBuffer>> {
@@ -100,7 +106,12 @@ class LazyRequest extends RequestBase {
   }
 
   override async formData(): Promise<FormData> {
-    return (await this.#whole()).formData();
+    const whole = await this.#whole();
+    try {
+      return await whole.formData();
+    } catch (error) {
+      throw blameRequest(error, "the request body is not a form");
+    }
   }
 
   // Read whole first: the parsers of forms and blobs need it all anyway, and errors of the body reach the caller as they are.
@@ -137,6 +148,15 @@ class LazyRequest extends RequestBase {
 }
 
 delegate(LazyRequest.prototype, NativeRequest.prototype, LazyRequest.real);
+
+/**
+ * The standard's error, with a cause that tells whose fault it is: a handler that lets it escape answers 400, and a malformed body
+ * does not crash the session.
+ */
+function blameRequest(error: unknown, message: string): unknown {
+  if (error instanceof Error) error.cause ??= new MeshError("bad_request", message);
+  return error;
+}
 
 function headersFrom(list: SessionCall["headers"]): Headers {
   const headers = new Headers();
