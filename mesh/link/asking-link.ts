@@ -9,7 +9,7 @@ import { Inbox } from "./inbox.ts";
 import type { LinkStream, LinkStreamEvents } from "./stream.ts";
 
 /** From the first use until the peer's Hello. A peer on the way out, or behind a dead network, must not hold calls longer. */
-export const CONNECT_TIMEOUT_MS = 2_000;
+const CONNECT_TIMEOUT_MS = 2_000;
 
 export interface AskingLinkOptions {
   readonly self: WorkerId;
@@ -61,7 +61,7 @@ export class AskingLink {
     const connecting = this.#state === "connecting";
     this.#state = "closed";
     clearTimeout(this.#timer);
-    this.#stream.close(reason.code === "bad_frame" ? reason : undefined);
+    this.#stream.close(reason);
     this.#inbox.clear();
     const unsent = this.#writer.abandon();
     this.#options.onClosed();

@@ -9,7 +9,7 @@ const BATCH_BYTES_MAX = 256 * 1024;
 /** Keeps the decoding of one batch well under a millisecond or two. */
 const BATCH_FRAMES_MAX = 512;
 /** Above this, producers of bulk data pause: enough to keep a fast link busy for some milliseconds. */
-export const READY_BYTES_MAX = 1024 * 1024;
+const READY_BYTES_MAX = 1024 * 1024;
 /** Above this, new calls are refused: the peer or the network is far behind what is asked of it. */
 const REFUSE_BYTES = 16 * 1024 * 1024;
 /** Above this the link is given up: only small frames get here, so a peer that let so many pile up does not read at all. */

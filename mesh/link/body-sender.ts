@@ -5,7 +5,7 @@ import { NO_BYTES, type ExchangeLink } from "./exchange.ts";
 import type { SendWindow } from "./window.ts";
 
 /** Larger frames would hold up other exchanges of the link. */
-export const DATA_BYTES_MAX = 64 * 1024;
+const DATA_BYTES_MAX = 64 * 1024;
 
 export interface BodySenderEvents {
   /** The end was written. */

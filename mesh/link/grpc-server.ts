@@ -139,7 +139,7 @@ class GrpcLinkServer implements LinkListener {
 
   #accept(call: LinkCall): void {
     const link: AnsweringLink = new AnsweringLink(
-      { write: (batch) => call.write(batch), close: (error) => endCall(call, error) },
+      { write: (batch) => call.write(batch), close: (reason) => endCall(call, reason) },
       {
         self: this.#options.self,
         mesh: this.#options.mesh,
@@ -171,10 +171,9 @@ class GrpcLinkServer implements LinkListener {
 
 type LinkCall = ServerDuplexStream<readonly Frame[], readonly Frame[]>;
 
-function endCall(call: LinkCall, error: MeshError | undefined): void {
-  if (error === undefined) call.end();
+function endCall(call: LinkCall, reason: MeshError): void {
   // grpc-js turns an error event into the status of the call and ends it.
-  else call.emit("error", { code: errorKinds[error.code].grpc, details: error.message });
+  call.emit("error", { code: errorKinds[reason.code].grpc, details: reason.message });
 }
 
 function listening(server: net.Server, options: net.ListenOptions): Promise<void> {

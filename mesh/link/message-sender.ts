@@ -8,9 +8,9 @@ import { SendWindow } from "./window.ts";
 /** Counted on top of a message's bytes, so that empty messages are not free. */
 const MESSAGE_OVERHEAD_BYTES = 16;
 /** The largest message: it travels in one frame. */
-export const MESSAGE_BYTES_MAX = 16 * 1024 * 1024;
+const MESSAGE_BYTES_MAX = 16 * 1024 * 1024;
 /** What may wait here. Makers hold back long before; past this the socket is given up, or one slow client would take the worker's memory. */
-export const SOCKET_QUEUE_BYTES_MAX = 64 * 1024 * 1024;
+const SOCKET_QUEUE_BYTES_MAX = 64 * 1024 * 1024;
 
 /** What a message counts in the windows of both sides. */
 export function messageCost(bytes: Uint8Array): number {

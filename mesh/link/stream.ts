@@ -6,8 +6,8 @@ import type { Frame, MeshError } from "#proto";
 export interface LinkStream {
   /** False: hold further batches until `drained`. Never throws. */
   write(batch: readonly Frame[]): boolean;
-  /** Ends the stream and tells the peer `error` when there is one. No event follows. Idempotent. */
-  close(error?: MeshError): void;
+  /** Ends the stream. A server tells the peer `reason`; a client cannot. No event follows. Idempotent. */
+  close(reason: MeshError): void;
 }
 
 /** MUST NOT be called before the function that makes the stream has returned. */

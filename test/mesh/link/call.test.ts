@@ -6,6 +6,8 @@ import { WINDOW_BYTES } from "../../../mesh/link/window.ts";
 import { asker, callOf, counted, lengthOf, options, pair, signal, textOf } from "./loopback.ts";
 
 const CHUNK_BYTES = 64 * 1024;
+/** 64 MB take a second; on a machine that is busy with other tests, many. */
+const BULK_TIMEOUT_MS = 30_000;
 
 function replied(body: SessionReply["body"]): Served<SessionReply> {
   return { status: "reply", reply: { status: 200, statusText: "OK", headers: ["x-a", "1", "x-a", "2"], body } };
@@ -85,36 +87,44 @@ describe("bodies", () => {
     }
   });
 
-  test("64 MB flow up while the producer is never far ahead of the consumer", async () => {
-    let consumed = 0;
-    let lead = 0;
-    const source = counted(64 * 1024 * 1024);
-    const { links, member } = await pair({
-      call: async (_, call) => {
-        if (!(call.body instanceof ReadableStream)) throw new Error("expected a stream");
-        for await (const chunk of call.body) {
-          consumed += chunk.byteLength;
-          lead = Math.max(lead, source.pulledBytes - consumed);
-        }
-        return replied(String(consumed));
-      },
-    });
-    const reply = await repliesOf(links.call(member, callOf({ body: source.stream }), options));
-    expect(await textOf(reply.body)).toBe(String(64 * 1024 * 1024));
-    expect(lead).toBeLessThanOrEqual(WINDOW_BYTES + 2 * CHUNK_BYTES);
-  });
+  test(
+    "64 MB flow up while the producer is never far ahead of the consumer",
+    { timeout: BULK_TIMEOUT_MS },
+    async () => {
+      let consumed = 0;
+      let lead = 0;
+      const source = counted(64 * 1024 * 1024);
+      const { links, member } = await pair({
+        call: async (_, call) => {
+          if (!(call.body instanceof ReadableStream)) throw new Error("expected a stream");
+          for await (const chunk of call.body) {
+            consumed += chunk.byteLength;
+            lead = Math.max(lead, source.pulledBytes - consumed);
+          }
+          return replied(String(consumed));
+        },
+      });
+      const reply = await repliesOf(links.call(member, callOf({ body: source.stream }), options));
+      expect(await textOf(reply.body)).toBe(String(64 * 1024 * 1024));
+      expect(lead).toBeLessThanOrEqual(WINDOW_BYTES + 2 * CHUNK_BYTES);
+    },
+  );
 
-  test("64 MB flow down while the producer is never far ahead of the consumer", async () => {
-    const source = counted(64 * 1024 * 1024);
-    const { links, member } = await pair({ call: () => replied(source.stream) });
-    const reply = await repliesOf(links.call(member, callOf(), options));
-    let consumed = 0;
-    for await (const chunk of reply.body as ReadableStream<Uint8Array>) {
-      consumed += chunk.byteLength;
-      expect(source.pulledBytes - consumed).toBeLessThanOrEqual(WINDOW_BYTES + 2 * CHUNK_BYTES);
-    }
-    expect(consumed).toBe(64 * 1024 * 1024);
-  });
+  test(
+    "64 MB flow down while the producer is never far ahead of the consumer",
+    { timeout: BULK_TIMEOUT_MS },
+    async () => {
+      const source = counted(64 * 1024 * 1024);
+      const { links, member } = await pair({ call: () => replied(source.stream) });
+      const reply = await repliesOf(links.call(member, callOf(), options));
+      let consumed = 0;
+      for await (const chunk of reply.body as ReadableStream<Uint8Array>) {
+        consumed += chunk.byteLength;
+        expect(source.pulledBytes - consumed).toBeLessThanOrEqual(WINDOW_BYTES + 2 * CHUNK_BYTES);
+      }
+      expect(consumed).toBe(64 * 1024 * 1024);
+    },
+  );
 
   test("a producer rests when nobody reads, in both directions", async () => {
     const up = counted(Infinity);
