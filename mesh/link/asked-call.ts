@@ -85,7 +85,7 @@ export class AskedCall implements Exchange, AwaitingHead {
         if (this.#upload === undefined) throw misplaced(frame);
         return this.#upload.credited(frame.credit.bytes);
       case "reset":
-        return this.#fail(errorOf(frame.reset));
+        return this.#fail(errorOf(frame.reset, this.#call.id.key));
       default:
         throw misplaced(frame);
     }

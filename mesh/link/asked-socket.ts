@@ -73,7 +73,7 @@ export class AskedSocket implements Exchange, AwaitingHead, SessionEnd {
         return this.#finish();
       }
       case "reset":
-        return this.#lost(errorOf(frame.reset), CLOSE_FAILED);
+        return this.#lost(errorOf(frame.reset, this.#call.id.key), CLOSE_FAILED);
       case "message":
         if (!this.#accepted) throw misplaced(frame);
         return this.#message(frame.message.bytes, frame.message.binary);

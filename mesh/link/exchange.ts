@@ -1,6 +1,6 @@
 // What one exchange (a call, a socket or a question) needs of its link, on either side, and what it gives to it.
 
-import { MeshError, isErrorCode, type Frame } from "#proto";
+import { MeshError, isErrorCode, type Frame, type SessionKey } from "#proto";
 import type { SessionCall } from "../call.ts";
 import type { CallOptions } from "./port.ts";
 
@@ -35,14 +35,19 @@ export function resetFrame(stream: number, error: MeshError): Frame {
   return { stream, type: "reset", reset: { code, message, retryAfterMs: retryAfterMs ?? 0 } };
 }
 
-/** A code that this version does not know comes from a newer peer; its message still says what happened. */
-export function errorOf(reset: {
-  readonly code: string;
-  readonly message: string;
-  readonly retryAfterMs: number;
-}): MeshError {
+/**
+ * A code that this version does not know comes from a newer peer; its message still says what happened.
+ * @param session the one that the exchange is about; it does not travel with the error
+ */
+export function errorOf(
+  reset: { readonly code: string; readonly message: string; readonly retryAfterMs: number },
+  session?: SessionKey,
+): MeshError {
   const code = isErrorCode(reset.code) ? reset.code : "internal";
-  return new MeshError(code, reset.message, reset.retryAfterMs > 0 ? { retryAfterMs: reset.retryAfterMs } : {});
+  return new MeshError(code, reset.message, {
+    ...(session === undefined ? {} : { session }),
+    ...(reset.retryAfterMs > 0 ? { retryAfterMs: reset.retryAfterMs } : {}),
+  });
 }
 
 export function openFrame(
