@@ -11,3 +11,6 @@ export { Router, type Lease, type RouterOptions } from "./router.ts";
 export { systemClock, type Clock } from "./clock.ts";
 export { memoryBucket, type MemoryBucket } from "./kv/memory.ts";
 export { connectNats, type NatsLink, type ServiceEndpoint } from "./nats.ts";
+export { startMembership, type Membership, type MembershipEvents, type MembershipOptions } from "./membership.ts";
+export type { LeaseTimings } from "./silence.ts";
+export type { LogLine } from "./log.ts";

@@ -18,6 +18,7 @@ import { connect } from "@nats-io/transport-node";
 import { MeshError, messageOf } from "#proto";
 import { encodeAnswer, encodeProblem, readAnswer } from "./answer.ts";
 import type { Kv, KvEntry, KvWrite } from "./kv/port.ts";
+import type { LogLine } from "./log.ts";
 import { MicroService } from "./micro-service.ts";
 
 /** A compose file starts NATS and nodes at once; a server that is not there by then is missing, and the user should hear of it. */
@@ -37,7 +38,6 @@ const STREAM_NOT_FOUND = 10_059;
 const JETSTREAM_OFF_FOR_ACCOUNT = 10_039;
 const KEY = /^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$/;
 
-type Log = (level: "debug" | "info" | "warn" | "error", message: string, fields?: Record<string, unknown>) => void;
 type Answer = (body: unknown) => Promise<unknown>;
 type Stop = () => Promise<void>;
 type Counted = (tookMs: number, error?: string) => void;
@@ -81,9 +81,9 @@ export interface NatsLink {
 /** `url`: one server or several, separated by commas; a user and a password may stand in the first. */
 export async function connectNats(
   url: string,
-  options: { readonly name: string; readonly log?: Log; readonly firstConnectMs?: number },
+  options: { readonly name: string; readonly log?: LogLine; readonly firstConnectMs?: number },
 ): Promise<NatsLink> {
-  const log: Log = options.log ?? (() => {});
+  const log: LogLine = options.log ?? (() => {});
   const nc = await firstConnection(url, options.name, options.firstConnectMs ?? FIRST_CONNECT_MS);
   const statusListeners = new Set<(status: "disconnected" | "reconnected") => void>();
   const buckets = new Set<NatsBucket>();
@@ -262,7 +262,7 @@ async function reply(
   message: Msg,
   answer: Answer,
   pending: { count: number },
-  log: Log,
+  log: LogLine,
   count: Counted = () => {},
 ): Promise<void> {
   const began = performance.now();
@@ -337,7 +337,7 @@ class NatsBucket implements Kv {
   readonly #stream: string;
   readonly #replicas: number;
   readonly #timeoutMs: number;
-  readonly #log: Log;
+  readonly #log: LogLine;
   readonly #onClose: () => void;
   readonly #js: JetStreamClient;
   readonly #watchers = new Set<Watcher>();
@@ -346,7 +346,14 @@ class NatsBucket implements Kv {
   #manager: JetStreamManager | undefined;
   #kv: KV | undefined;
 
-  constructor(nc: NatsConnection, name: string, replicas: number, timeoutMs: number, log: Log, onClose: () => void) {
+  constructor(
+    nc: NatsConnection,
+    name: string,
+    replicas: number,
+    timeoutMs: number,
+    log: LogLine,
+    onClose: () => void,
+  ) {
     this.#nc = nc;
     this.#name = name;
     this.#stream = `KV_${name}`;

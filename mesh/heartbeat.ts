@@ -1,0 +1,106 @@
+// Keeps the lease of this node: writes a heartbeat every `heartbeatMs`, one at a time, and tells the lease what became of each. Goes on
+// during outages and while suspended; ends when fenced or stopped. What the lease answers goes to its owner.
+
+import { decodeLease, encodeLease, messageOf, type WorkerLoad } from "#proto";
+import type { Clock } from "./clock.ts";
+import type { Kv, KvEntry, KvWrite } from "./kv/port.ts";
+import type { FoundLease, LeaseEffect, OwnLease } from "./lease.ts";
+import type { LogLine } from "./log.ts";
+
+export function leaseKey(nodeId: string): string {
+  return `lease.${nodeId}`;
+}
+
+export interface HeartbeatOptions {
+  readonly kv: Kv;
+  readonly clock: Clock;
+  readonly log: LogLine;
+  readonly lease: OwnLease;
+  readonly key: string;
+  readonly heartbeatMs: number;
+  readonly load: () => readonly WorkerLoad[];
+  readonly onEffects: (effects: readonly LeaseEffect[]) => void;
+  /** After each heartbeat: is the registry known to have it? */
+  readonly onOutcome: (acknowledged: boolean) => void;
+}
+
+export class Heartbeat {
+  readonly #options: HeartbeatOptions;
+  #cancel: (() => void) | undefined;
+  #busy: Promise<void> | undefined;
+  #again = false;
+  #stopped = false;
+
+  constructor(options: HeartbeatOptions) {
+    this.#options = options;
+  }
+
+  /** Sends the first at once. */
+  start(): void {
+    this.#cancel = this.#options.clock.timer(this.#options.heartbeatMs, () => this.start());
+    this.now();
+  }
+
+  /** One more, out of turn; right after the present one when that is still under way. */
+  now(): void {
+    if (this.#stopped) return;
+    const { lease, clock, onEffects } = this.#options;
+    onEffects(lease.tick(clock.now()));
+    this.#again = true;
+    this.#busy ??= this.#run();
+  }
+
+  /** Resolves once no write is under way. */
+  async stop(): Promise<void> {
+    this.#stopped = true;
+    this.#cancel?.();
+    await this.#busy;
+  }
+
+  async #run(): Promise<void> {
+    while (this.#again && !this.#stopped) {
+      this.#again = false;
+      const acknowledged = await this.#beat();
+      if (this.#stopped) break;
+      if (!this.#options.lease.fenced) this.#options.onOutcome(acknowledged);
+    }
+    this.#busy = undefined;
+  }
+
+  async #beat(): Promise<boolean> {
+    const { lease, clock, load, kv, key, onEffects } = this.#options;
+    // The second try is for a conflict that was only a lost answer, or a registry that lost the key.
+    for (let tries = 0; tries < 2; tries++) {
+      const next = lease.beat(clock.now(), load());
+      if (next === undefined) return false;
+      const bytes = encodeLease(next.lease);
+      const write: KvWrite = await (next.revision === 0 ? kv.create(key, bytes) : kv.update(key, bytes, next.revision));
+      if (write.status === "written") {
+        onEffects(lease.acknowledged(next.lease.beat, write.revision, clock.now()));
+        return true;
+      }
+      if (write.status === "unknown") break;
+      let entry: KvEntry | undefined;
+      try {
+        entry = await kv.get(key);
+      } catch {
+        // As good as no answer: the next heartbeat meets the same conflict and reads again.
+        break;
+      }
+      onEffects(lease.conflicted(this.#found(entry), clock.now()));
+    }
+    return false;
+  }
+
+  #found(entry: KvEntry | undefined): FoundLease {
+    if (entry === undefined) return undefined;
+    try {
+      return { revision: entry.revision, lease: decodeLease(entry.value) };
+    } catch (error) {
+      this.#options.log("error", "the registry holds an unreadable lease of this node", { error: messageOf(error) });
+      // Overwritten like the lease of somebody who was evicted long ago.
+      const lease = { state: "evicted", incarnation: "", by: "", opId: "" } as const;
+      return { revision: entry.revision, lease };
+    }
+  }
+}

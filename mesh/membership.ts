@@ -1,0 +1,431 @@
+// A node's membership, in its primary: puts the node into the view and keeps it there, renews its lease, evicts nodes that fell silent,
+// and tells the node each new view, its deadline, and its end. Relies on the key-value port alone. The rules are in view-change.ts,
+// lease.ts and silence.ts; here they meet the registry. Never ends a session itself.
+//
+// What the node wants the view to say about it is one record. Every change of the view, for whatever reason, is built on a view
+// that says so: a change of ours that was lost, or a registry that went back, is put right by the next write.
+
+import {
+  MeshError,
+  decodeLease,
+  decodeView,
+  messageOf,
+  type NodeRecord,
+  type View,
+  type WorkerLoad,
+  type WorkerRecord,
+} from "#proto";
+import type { Clock } from "./clock.ts";
+import { Heartbeat, leaseKey } from "./heartbeat.ts";
+import type { Kv } from "./kv/port.ts";
+import { claimLease } from "./lease-claim.ts";
+import { OwnLease, type LeaseEffect } from "./lease.ts";
+import type { LogLine } from "./log.ts";
+import { pause } from "./pause.ts";
+import { PeerLeases } from "./peer-leases.ts";
+import type { LeaseTimings } from "./silence.ts";
+import { evicted, holds, joined, left } from "./view-change.ts";
+import { VIEW_KEY, ViewRegister } from "./view-register.ts";
+
+/** A mesh of a hundred nodes that starts at once settles in seconds; a join that takes longer has no registry. */
+const JOIN_MS = 30_000;
+/** For a drain, an eviction or a leave: their callers go on without the registry. */
+const CHANGE_MS = 5_000;
+/** For reading again what a peer says is newer. */
+const REFRESH_MS = 3_000;
+/** Reads that may show less than a peer has seen: a deposed leader of the registry can answer for a moment. */
+const REFRESH_TRIES = 3;
+/** Watches can be blind for a minute without an error; this bounds how old a view may be. */
+const REREAD_MS = 10_000;
+const LEASES_EVERY_REREADS = 6;
+/** Heartbeats that a node which was cut off leaves to others to repair a registry that lost the view. */
+const REPAIR_HOLD_HEARTBEATS = 2;
+
+export interface MembershipEvents {
+  /** Every new view from the join on; each holds this node. */
+  onView(view: View): void;
+  /** Until when this node may act, in milliseconds of `systemClock`, which every process of this machine shares. Only rises. */
+  onDeadline(deadline: number): void;
+  /** Once, and nothing after it: this incarnation has been evicted, its sessions may live elsewhere. */
+  onFenced(reason: string): void;
+  /** The load of every node, by id, as the leases report it. */
+  onLoads(loads: ReadonlyMap<string, readonly WorkerLoad[]>): void;
+}
+
+export interface MembershipOptions {
+  /** Stays the caller's: it is not closed here. */
+  readonly kv: Kv;
+  readonly self: Omit<NodeRecord, "workers" | "state">;
+  readonly timings: LeaseTimings;
+  readonly clock: Clock;
+  readonly log: LogLine;
+  load(): readonly WorkerLoad[];
+  readonly events: MembershipEvents;
+}
+
+/** After the end (fenced, left or closed) every method that changes something throws `suspended`. */
+export interface Membership {
+  /** Once. The view that holds the node. Throws `bad_config` when a running node has this id, `registry_unavailable` after 30 s. */
+  join(workers: readonly WorkerRecord[]): Promise<View>;
+  /** Goes on for as long as the registry is away. Of several calls the last list counts; each resolves with a view that holds it. */
+  setWorkers(workers: readonly WorkerRecord[]): Promise<View>;
+  /** Throws `registry_unavailable` after 5 s; the view will say it as soon as it says anything new. */
+  drain(): Promise<View>;
+  /** Takes the node out of the view and removes its lease. Throws `registry_unavailable` after 5 s: the others will evict it. */
+  leave(): Promise<void>;
+  /** Reads the view again; used when a peer shows a higher epoch. Throws `registry_unavailable` after 3 s. */
+  refresh(epochAtLeast?: number): Promise<View>;
+  /** The newest view seen. */
+  readonly view: View;
+  /** The node may not act now: past its deadline, fenced, or not joined yet. */
+  readonly suspended: boolean;
+  /** Stops everything at once and leaves the node in the view. */
+  close(): Promise<void>;
+}
+
+export function startMembership(options: MembershipOptions): Membership {
+  return new NodeMembership(options);
+}
+
+class NodeMembership implements Membership {
+  readonly #options: MembershipOptions;
+  readonly #closing = new AbortController();
+  readonly #register: ViewRegister;
+  readonly #peers: PeerLeases;
+  #wanted: NodeRecord;
+  #lease: OwnLease | undefined;
+  #heartbeat: Heartbeat | undefined;
+  #stopWatch: (() => void) | undefined;
+  #cancelReread: (() => void) | undefined;
+  #joining: Promise<View> | undefined;
+  #refreshing: Promise<View> | undefined;
+  #confirming = false;
+  #leaving = false;
+  #ended: Promise<void> | undefined;
+
+  constructor(options: MembershipOptions) {
+    const { kv, clock, log, timings, self } = options;
+    this.#options = options;
+    this.#wanted = { ...self, state: "up", workers: [] };
+    this.#register = new ViewRegister({
+      kv,
+      clock,
+      log,
+      closing: this.#closing.signal,
+      mayRepair: () => this.#isLive,
+      repairHoldMs: timings.heartbeatMs * REPAIR_HOLD_HEARTBEATS,
+      onView: (view) => this.#onView(view),
+    });
+    this.#peers = new PeerLeases({
+      kv,
+      clock,
+      log,
+      self: self.id,
+      timings,
+      evict: (id, incarnation) =>
+        this.#register.change((base) => evicted(this.#placed(base), id, incarnation), CHANGE_MS),
+    });
+  }
+
+  get view(): View {
+    return this.#register.known;
+  }
+
+  get suspended(): boolean {
+    return !this.#register.member || !this.#isLive;
+  }
+
+  join(workers: readonly WorkerRecord[]): Promise<View> {
+    this.#wanted = { ...this.#wanted, workers };
+    this.#joining ??= this.#join();
+    return this.#joining;
+  }
+
+  async setWorkers(workers: readonly WorkerRecord[]): Promise<View> {
+    this.#wanted = { ...this.#wanted, workers };
+    await this.#joining;
+    return this.#register.change((base) => this.#placed(base), Number.POSITIVE_INFINITY);
+  }
+
+  async drain(): Promise<View> {
+    this.#wanted = { ...this.#wanted, state: "draining" };
+    await this.#joining;
+    return this.#register.change((base) => this.#placed(base), CHANGE_MS);
+  }
+
+  async leave(): Promise<void> {
+    const { id, incarnation } = this.#wanted;
+    if (this.#register.member && !this.#leaving && this.#ended === undefined) {
+      this.#leaving = true;
+      try {
+        await this.#register.change((base) => left(base, id, incarnation), CHANGE_MS);
+        await this.#dropLease();
+      } finally {
+        await this.close();
+      }
+    }
+    await this.close();
+  }
+
+  async refresh(epochAtLeast = 0): Promise<View> {
+    if (epochAtLeast > 0 && this.view.epoch >= epochAtLeast) return this.view;
+    for (let tries = 1; ; tries++) {
+      this.#refreshing ??= this.#reread().finally(() => (this.#refreshing = undefined));
+      const view = await this.#refreshing;
+      if (view.epoch >= epochAtLeast || tries >= REFRESH_TRIES) return view;
+      await pause(this.#options.clock, this.#options.timings.heartbeatMs, this.#closing.signal);
+    }
+  }
+
+  close(): Promise<void> {
+    this.#ended ??= this.#end();
+    return this.#ended;
+  }
+
+  async #join(): Promise<View> {
+    const { kv, clock, log, self, timings } = this.#options;
+    const began = clock.now();
+    const left = (): number => Math.max(0, JOIN_MS - (clock.now() - began));
+    const revision = await claimLease({
+      kv,
+      clock,
+      log,
+      closing: this.#closing.signal,
+      nodeId: self.id,
+      incarnation: self.incarnation,
+      timings,
+      limitMs: JOIN_MS,
+    });
+    await this.#renewLease(revision, left());
+    await this.#startWatch();
+    const view = await this.#register.change((base) => this.#placed(base), left());
+    this.#register.member = true;
+    // Not `view`: a watch may have shown a newer one, which nobody was told of while we had not joined.
+    this.#onView(this.view);
+    this.#peers.start();
+    this.#rereadLater(1);
+    void this.#peers.readAll();
+    return view;
+  }
+
+  /** Resolves with the first acknowledgement. */
+  async #renewLease(revision: number, limitMs: number): Promise<void> {
+    const { kv, clock, log, self, timings, events } = this.#options;
+    const lease = new OwnLease({ incarnation: self.incarnation, suspendMs: timings.suspendMs, revision });
+    const first = Promise.withResolvers<void>();
+    const cancel = clock.timer(limitMs, () =>
+      first.reject(new MeshError("registry_unavailable", "the registry did not take the lease of this node in time")),
+    );
+    this.#lease = lease;
+    this.#heartbeat = new Heartbeat({
+      kv,
+      clock,
+      log,
+      lease,
+      key: leaseKey(self.id),
+      heartbeatMs: timings.heartbeatMs,
+      load: () => this.#options.load(),
+      onEffects: (effects) => {
+        if (this.#register.member) for (const effect of effects) this.#apply(effect);
+        else for (const effect of effects) this.#applyBeforeJoin(effect, first.reject);
+      },
+      onOutcome: (acknowledged) => {
+        if (acknowledged) first.resolve();
+        this.#peers.contact(acknowledged);
+        const loads = this.#peers.freshLoads();
+        if (loads !== undefined && this.#register.member && !this.#over) events.onLoads(loads);
+      },
+    });
+    this.#heartbeat.start();
+    this.#closing.signal.addEventListener("abort", () => first.reject(ended()), { once: true });
+    try {
+      await first.promise;
+    } finally {
+      cancel();
+    }
+  }
+
+  #applyBeforeJoin(effect: LeaseEffect, fail: (error: MeshError) => void): void {
+    // Nothing runs here yet, so a lease that lapsed while the registry was slow needs no look at the view.
+    if (effect.type === "confirm") {
+      for (const next of this.#lease?.confirmed(effect.until, this.#options.clock.now()) ?? []) this.#apply(next);
+    } else if (effect.type === "fenced") {
+      const { id } = this.#options.self;
+      fail(new MeshError("bad_config", `another process took the node id "${id}" while this one joined`, { node: id }));
+      void this.close();
+    } else if (effect.type === "deadline") {
+      this.#apply(effect);
+    }
+  }
+
+  #apply(effect: LeaseEffect): void {
+    const { log, events } = this.#options;
+    if (this.#over) return;
+    switch (effect.type) {
+      case "deadline":
+        events.onDeadline(effect.deadline);
+        break;
+      case "suspended":
+        log("warn", "suspended: the registry has not acknowledged this node's lease; sessions are held");
+        break;
+      case "confirm":
+        void this.#confirm(effect.until);
+        break;
+      case "resumed":
+        log("info", "resumed: the lease holds again");
+        break;
+      case "fenced":
+        this.#fenced(effect.reason);
+        break;
+    }
+  }
+
+  /** After a suspension: the view has to hold us still, read after the acknowledgement. One look at a time; the next heartbeat asks again. */
+  async #confirm(until: number): Promise<void> {
+    if (this.#confirming) return;
+    this.#confirming = true;
+    try {
+      await this.#reread();
+      const effects = this.#lease?.confirmed(until, this.#options.clock.now()) ?? [];
+      for (const effect of effects) this.#apply(effect);
+    } catch (error) {
+      this.#options.log("debug", "the view cannot be read to resume", { error: messageOf(error) });
+    } finally {
+      this.#confirming = false;
+    }
+  }
+
+  /**
+   * The view with our record as we want it. Nothing to add before we join or while we leave. When a view lacks us although our lease
+   * never lapsed, nobody can have evicted us: the registry went back, or a newcomer founded the mesh anew after it lost everything. We
+   * put ourselves back. When it lapsed, we take the view's word, and this is the end.
+   */
+  #placed(base: View): View {
+    if (this.#leaving || this.#lease === undefined) return base;
+    const { id, incarnation } = this.#wanted;
+    if (this.#register.member && !holds(base, id, incarnation) && !this.#isLive) {
+      for (const effect of this.#lease.fence("the view does not hold this node any more: others evicted it")) {
+        this.#apply(effect);
+      }
+      throw ended();
+    }
+    const outcome = joined(base, this.#wanted);
+    if (outcome.status === "joined") return outcome.view;
+    // We hold the lease of the id, so the other life of this node is over.
+    const cleared = joined(evicted(base, id, outcome.holder.incarnation), this.#wanted);
+    return cleared.status === "joined" ? cleared.view : base;
+  }
+
+  #onView(view: View): void {
+    if (!this.#register.member || this.#over) return;
+    this.#peers.viewChanged(view);
+    const { id, incarnation } = this.#wanted;
+    if (holds(view, id, incarnation)) this.#options.events.onView(view);
+    else if (!this.#leaving) this.#refreshSoon();
+  }
+
+  async #startWatch(): Promise<void> {
+    try {
+      this.#stopWatch = await this.#options.kv.watch(
+        (entry) => {
+          if (this.#over || entry.value === undefined) return;
+          if (entry.key === VIEW_KEY) this.#viewSighted(entry.value);
+          else this.#peers.sighted({ ...entry, value: entry.value }, "watch");
+          if (entry.key === leaseKey(this.#wanted.id)) this.#ownLeaseSighted(entry.value);
+        },
+        () => {
+          if (this.#over) return;
+          this.#peers.restart();
+          this.#refreshSoon();
+          void this.#peers.readAll();
+        },
+      );
+      if (this.#over) this.#stopWatch();
+    } catch (error) {
+      // Views come late without it, by the regular reading, and no later than that.
+      this.#options.log("warn", "the registry cannot be watched", { error: messageOf(error) });
+    }
+  }
+
+  /** Somebody else wrote our lease: the next heartbeat will find out who and why, and need not wait for its turn. */
+  #ownLeaseSighted(value: Uint8Array): void {
+    try {
+      const lease = decodeLease(value);
+      if (lease.state === "live" && lease.incarnation === this.#wanted.incarnation) return;
+    } catch {
+      // Not written by us either.
+    }
+    this.#heartbeat?.now();
+  }
+
+  #viewSighted(value: Uint8Array): void {
+    try {
+      const view = decodeView(value);
+      if (view.epoch > this.view.epoch && holds(view, this.#wanted.id, this.#wanted.incarnation)) {
+        this.#register.adopt(view);
+      } else if (view.epoch !== this.view.epoch || view.opId !== this.view.opId) {
+        // Perhaps an old one, perhaps one without us or a registry that went back: only a read may say so.
+        this.#refreshSoon();
+      }
+    } catch {
+      this.#refreshSoon();
+    }
+  }
+
+  #refreshSoon(): void {
+    if (!this.#register.member) return;
+    this.refresh().catch((error: unknown) => {
+      this.#options.log("debug", "the view cannot be read", { error: messageOf(error) });
+    });
+  }
+
+  #reread(): Promise<View> {
+    return this.#register.change((base) => this.#placed(base), REFRESH_MS);
+  }
+
+  #rereadLater(round: number): void {
+    if (this.#over) return;
+    this.#cancelReread = this.#options.clock.timer(REREAD_MS, () => {
+      this.#refreshSoon();
+      // Every node reads every lease: seldom, for what a watch may never have shown. Silence is asked after at once anyway.
+      if (round % LEASES_EVERY_REREADS === 0) void this.#peers.readAll();
+      this.#rereadLater(round + 1);
+    });
+  }
+
+  #fenced(reason: string): void {
+    this.#options.log("error", "fenced: this node was evicted; its sessions end here", { reason });
+    // Before the event: the next life of this node waits for the lease to run out unless it is gone.
+    this.#ended ??= this.#end().then(() => this.#dropLease());
+    this.#options.events.onFenced(reason);
+  }
+
+  async #end(): Promise<void> {
+    this.#closing.abort();
+    this.#cancelReread?.();
+    this.#stopWatch?.();
+    this.#peers.stop();
+    await this.#heartbeat?.stop();
+  }
+
+  /** Best effort: whoever finds a lease that nobody renews waits, and evicts its holder. */
+  async #dropLease(): Promise<void> {
+    await this.#heartbeat?.stop();
+    const revision = this.#lease?.revision ?? 0;
+    if (revision === 0) return;
+    const write = await this.#options.kv.remove(leaseKey(this.#wanted.id), revision);
+    if (write.status !== "written") this.#options.log("debug", "the lease was not removed", { status: write.status });
+  }
+
+  get #isLive(): boolean {
+    return this.#lease?.isLive(this.#options.clock.now()) ?? false;
+  }
+
+  get #over(): boolean {
+    return this.#closing.signal.aborted;
+  }
+}
+
+function ended(): MeshError {
+  return new MeshError("suspended", "this node does not take part in the mesh any more");
+}

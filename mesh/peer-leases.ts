@@ -1,0 +1,182 @@
+// The leases of the other nodes: keeps what they report of their load, asks after those that fell silent, and evicts those that the
+// rules of silence.ts give up. An eviction is two writes: the mark in the lease at the revision last seen, where a heartbeat
+// that races with it wins or loses, then the view. Whoever finds a mark without the view change makes it.
+
+import { randomUUID } from "node:crypto";
+import { MeshError, decodeLease, encodeLease, messageOf, type Lease, type View, type WorkerLoad } from "#proto";
+import type { Clock } from "./clock.ts";
+import { leaseKey } from "./heartbeat.ts";
+import type { Kv, KvEntry } from "./kv/port.ts";
+import type { LogLine } from "./log.ts";
+import { Silence, type DueEviction, type LeaseTimings } from "./silence.ts";
+
+const LEASE_PREFIX = leaseKey("");
+/** Leases read at one tick because they seem silent: a mesh whose watch went blind must not flood the registry. */
+const ASK_MAX = 16;
+/** Looks for silence in one heartbeat interval. */
+const TICKS_PER_HEARTBEAT = 4;
+/** A lease of no member that has not changed for so long belongs to nobody: a mark of an eviction, or of a join that failed. */
+const ORPHAN_MS = 600_000;
+
+export interface PeerLeasesOptions {
+  readonly kv: Kv;
+  readonly clock: Clock;
+  readonly log: LogLine;
+  readonly self: string;
+  readonly timings: LeaseTimings;
+  /** Takes the node out of the view. */
+  readonly evict: (nodeId: string, incarnation: string) => Promise<unknown>;
+}
+
+export class PeerLeases {
+  readonly #options: PeerLeasesOptions;
+  readonly #silence: Silence;
+  readonly #leases = new Map<string, { readonly revision: number; readonly load: readonly WorkerLoad[] }>();
+  readonly #orphans = new Map<string, { readonly revision: number; readonly since: number }>();
+  readonly #evicting = new Set<string>();
+  #members = new Set<string>();
+  #changed = false;
+  #cancel: (() => void) | undefined;
+  #stopped = false;
+
+  constructor(options: PeerLeasesOptions) {
+    this.#options = options;
+    this.#silence = new Silence(options.self, options.timings, Math.random);
+  }
+
+  /** Begins to watch for silence. */
+  start(): void {
+    if (this.#stopped) return;
+    const { clock, timings } = this.#options;
+    this.#cancel = clock.timer(timings.heartbeatMs / TICKS_PER_HEARTBEAT, () => {
+      this.#tick();
+      this.start();
+    });
+  }
+
+  stop(): void {
+    this.#stopped = true;
+    this.#cancel?.();
+  }
+
+  viewChanged(view: View): void {
+    this.#members = new Set(view.nodes.map((node) => node.id));
+    for (const id of this.#leases.keys()) if (!this.#members.has(id)) this.#changed = this.#leases.delete(id);
+    this.#silence.viewChanged(view, this.#options.clock.now());
+  }
+
+  /** Our own heartbeat was acknowledged, or was not. */
+  contact(acknowledged: boolean): void {
+    const now = this.#options.clock.now();
+    if (acknowledged) this.#silence.contact(now);
+    else this.#silence.restart(now);
+  }
+
+  /** Writes may have been missed. */
+  restart(): void {
+    this.#silence.restart(this.#options.clock.now());
+  }
+
+  /** A write of any key of the registry, as a watch showed it or as it was read. */
+  sighted(entry: KvEntry, source: "watch" | "read"): void {
+    if (!entry.key.startsWith(LEASE_PREFIX)) return;
+    const id = entry.key.slice(LEASE_PREFIX.length);
+    let lease: Lease | undefined;
+    try {
+      lease = decodeLease(entry.value);
+    } catch (error) {
+      // Not a sign of life that we understand, but one: nobody may be evicted for a lease that others cannot read.
+      this.#options.log("error", "a lease is not readable", { lease: id, error: messageOf(error) });
+    }
+    const evicted = lease?.state === "evicted" ? lease.incarnation : undefined;
+    this.#silence.seen(id, { revision: entry.revision, evicted }, source, this.#options.clock.now());
+    const before = this.#leases.get(id)?.revision ?? 0;
+    if (lease?.state !== "live" || (source === "watch" && entry.revision <= before)) return;
+    this.#leases.set(id, { revision: entry.revision, load: lease.load });
+    this.#changed = true;
+  }
+
+  /** Reads all leases; never rejects. */
+  async readAll(): Promise<void> {
+    let entries: KvEntry[];
+    try {
+      entries = await this.#options.kv.list();
+    } catch (error) {
+      this.#options.log("debug", "the leases cannot be read", { error: messageOf(error) });
+      return;
+    }
+    for (const entry of entries) this.sighted(entry, "read");
+    const there = new Set(entries.map((entry) => entry.key));
+    for (const id of this.#members) if (!there.has(leaseKey(id))) this.#missing(id);
+    await this.#dropOrphans(entries);
+  }
+
+  /** The load of each member, when it has changed since the last call. */
+  freshLoads(): ReadonlyMap<string, readonly WorkerLoad[]> | undefined {
+    if (!this.#changed) return undefined;
+    this.#changed = false;
+    return new Map([...this.#leases].flatMap(([id, { load }]) => (this.#members.has(id) ? [[id, load]] : [])));
+  }
+
+  #tick(): void {
+    const now = this.#options.clock.now();
+    for (const id of this.#silence.suspects(now).slice(0, ASK_MAX)) void this.#ask(id);
+    for (const due of this.#silence.due(now)) {
+      if (this.#evicting.has(due.id)) continue;
+      this.#evicting.add(due.id);
+      void this.#evict(due).finally(() => this.#evicting.delete(due.id));
+    }
+  }
+
+  async #ask(id: string): Promise<void> {
+    try {
+      const entry = await this.#options.kv.get(leaseKey(id));
+      if (entry === undefined) this.#missing(id);
+      else this.sighted(entry, "read");
+    } catch (error) {
+      // We could not see it, which is not its silence.
+      this.restart();
+      this.#options.log("debug", "a lease cannot be read", { lease: id, error: messageOf(error) });
+    }
+  }
+
+  #missing(id: string): void {
+    this.#silence.seen(id, { revision: 0, evicted: undefined }, "read", this.#options.clock.now());
+  }
+
+  async #evict({ id, incarnation, revision, marked }: DueEviction): Promise<void> {
+    const { kv, log, self, evict } = this.#options;
+    try {
+      if (!marked) {
+        const mark: Lease = { state: "evicted", incarnation, by: self, opId: randomUUID() };
+        const entry = { key: leaseKey(id), value: encodeLease(mark) };
+        const write = await (revision === 0
+          ? kv.create(entry.key, entry.value)
+          : kv.update(entry.key, entry.value, revision));
+        // It lives after all, somebody else was faster, or we do not know: the lease as it stands tells.
+        if (write.status !== "written") return await this.#ask(id);
+        this.sighted({ ...entry, revision: write.revision }, "read");
+        log("warn", "evicted a node: its lease was silent for too long", { evicted: id, incarnation });
+      }
+      await evict(id, incarnation);
+    } catch (error) {
+      // The mark stands; the next tick, or another node, takes it from there.
+      log("warn", "an eviction is not complete", { evicted: id, error: MeshError.from(error).message });
+    }
+  }
+
+  async #dropOrphans(entries: readonly KvEntry[]): Promise<void> {
+    const { kv, clock, self } = this.#options;
+    const now = clock.now();
+    const present = new Set<string>();
+    for (const { key, revision } of entries) {
+      const id = key.slice(LEASE_PREFIX.length);
+      if (!key.startsWith(LEASE_PREFIX) || this.#members.has(id) || id === self) continue;
+      present.add(key);
+      const before = this.#orphans.get(key);
+      if (before?.revision !== revision) this.#orphans.set(key, { revision, since: now });
+      else if (now - before.since >= ORPHAN_MS) await kv.remove(key, revision);
+    }
+    for (const key of this.#orphans.keys()) if (!present.has(key)) this.#orphans.delete(key);
+  }
+}

@@ -1,0 +1,150 @@
+// Who has fallen silent, and may be evicted, as one observer sees it: pure, told of leases, views and the fate of its own heartbeats.
+//
+// A node is evicted when its lease has not changed for `evictMs` of our own clock. The brakes: whenever our own contact with the
+// registry was in doubt, every count starts anew, for then the silence may be ours; and when more than half of the view is
+// silent, the registry is the likelier cause, so only silence beyond `outageCapMs` counts. Of those who see the silence, the first
+// in rendezvous order acts at once and the others a little later, so one eviction costs one write, and still happens when the first is
+// gone too.
+
+import { rendezvousOrder } from "#placement";
+import type { View } from "#proto";
+
+export interface LeaseTimings {
+  readonly heartbeatMs: number;
+  readonly suspendMs: number;
+  readonly evictMs: number;
+  readonly outageCapMs: number;
+}
+
+export interface LeaseSighting {
+  readonly revision: number;
+  /** The incarnation that the lease says was evicted; undefined when it is live. */
+  readonly evicted: string | undefined;
+}
+
+/** What to do about one node: the mark at this revision of its lease (0: there is none) unless it is there, then the view. */
+export interface DueEviction {
+  readonly id: string;
+  readonly incarnation: string;
+  readonly revision: number;
+  readonly marked: boolean;
+}
+
+interface Observed {
+  readonly incarnation: string;
+  revision: number;
+  evicted: string | undefined;
+  /** When we last saw a change, or began anew. */
+  since: number;
+  /** Added to the wait of those who are not first. */
+  holdMs: number;
+  askedAt: number;
+}
+
+export class Silence {
+  readonly #self: string;
+  readonly #timings: LeaseTimings;
+  readonly #random: () => number;
+  readonly #observed = new Map<string, Observed>();
+  #view: View | undefined;
+  #lastContact = Number.NEGATIVE_INFINITY;
+  #braked = false;
+
+  /** `random`: from 0 up to 1. */
+  constructor(self: string, timings: LeaseTimings, random: () => number) {
+    this.#self = self;
+    this.#timings = timings;
+    this.#random = random;
+  }
+
+  viewChanged(view: View, now: number): void {
+    this.#view = view;
+    const ids = new Set<string>();
+    for (const { id, incarnation } of view.nodes) {
+      if (id === this.#self) continue;
+      ids.add(id);
+      const before = this.#observed.get(id);
+      if (before?.incarnation === incarnation) continue;
+      const revision = before?.revision ?? 0;
+      this.#observed.set(id, {
+        incarnation,
+        revision,
+        evicted: before?.evicted,
+        since: now,
+        holdMs: this.#hold(),
+        askedAt: Number.NEGATIVE_INFINITY,
+      });
+    }
+    for (const id of this.#observed.keys()) if (!ids.has(id)) this.#observed.delete(id);
+  }
+
+  /** A lease as a watch showed it (which may repeat old ones) or as it was read. */
+  seen(id: string, sighting: LeaseSighting, source: "watch" | "read", now: number): void {
+    const observed = this.#observed.get(id);
+    if (observed === undefined || sighting.revision === observed.revision) return;
+    if (source === "watch" && sighting.revision < observed.revision) return;
+    observed.revision = sighting.revision;
+    observed.evicted = sighting.evicted;
+    observed.since = now;
+    observed.holdMs = this.#hold();
+  }
+
+  /** One of our own heartbeats was acknowledged. */
+  contact(now: number): void {
+    if (now - this.#lastContact > this.#timings.suspendMs) this.restart(now);
+    this.#lastContact = now;
+  }
+
+  /** Our contact was in doubt: a heartbeat without an answer, a reconnect, a gap in a watch. */
+  restart(now: number): void {
+    for (const observed of this.#observed.values()) observed.since = now;
+  }
+
+  /** Nodes whose leases should be read: a watch that has gone blind looks like silence. Each at most once a heartbeat. */
+  suspects(now: number): string[] {
+    const found: string[] = [];
+    for (const [id, observed] of this.#observed) {
+      if (observed.evicted !== undefined || now - observed.since < this.#timings.suspendMs) continue;
+      if (now - observed.askedAt < this.#timings.heartbeatMs) continue;
+      observed.askedAt = now;
+      found.push(id);
+    }
+    return found;
+  }
+
+  due(now: number): DueEviction[] {
+    const { suspendMs, evictMs, outageCapMs } = this.#timings;
+    if (this.#view === undefined) return [];
+    if (now - this.#lastContact > suspendMs) {
+      // We have been suspended ourselves, or stopped: what we did not see in that time says nothing.
+      this.restart(now);
+      return [];
+    }
+    // Counted from the shorter limit: nodes that died together are all past it when the first of them is due.
+    const silent = [...this.#observed].filter(([, observed]) => now - observed.since >= suspendMs).map(([id]) => id);
+    const brake = silent.length * 2 > this.#view.nodes.length;
+    if (this.#braked && !brake) this.restart(now);
+    this.#braked = brake;
+
+    const waitMs = brake ? outageCapMs + evictMs : evictMs;
+    const due: DueEviction[] = [];
+    for (const [id, observed] of this.#observed) {
+      const marked = observed.evicted === observed.incarnation;
+      const hold = this.#first(id, silent) ? 0 : observed.holdMs;
+      if (now - observed.since < (marked ? 0 : waitMs) + hold) continue;
+      due.push({ id, incarnation: observed.incarnation, revision: observed.revision, marked });
+    }
+    return due;
+  }
+
+  #first(id: string, silent: readonly string[]): boolean {
+    const view = this.#view;
+    if (view === undefined) return false;
+    const able = view.nodes.map((node) => node.id).filter((other) => other !== id && !silent.includes(other));
+    return rendezvousOrder(`${id}@${view.epoch}`, able)[0] === this.#self;
+  }
+
+  #hold(): number {
+    return this.#timings.heartbeatMs * (1 + this.#random());
+  }
+}

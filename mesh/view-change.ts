@@ -1,0 +1,90 @@
+// Every way in which one view follows another, as pure functions. Each returns the view it was given when nothing has to change, so
+// a change that was written twice, or by somebody else, is no change; else a view with the next epoch. `opId` is the writer's to set.
+
+import { isDeepStrictEqual } from "node:util";
+import type { NodeRecord, NodeState, View, WorkerRecord } from "#proto";
+
+export type JoinOutcome =
+  | { readonly status: "joined"; readonly view: View }
+  /** Another incarnation holds the id. It has to leave, or to be evicted, first. */
+  | { readonly status: "id_taken"; readonly holder: NodeRecord };
+
+/** Adds the node, or brings its record up to date. */
+export function joined(view: View, node: NodeRecord): JoinOutcome {
+  const holder = view.nodes.find((other) => other.id === node.id);
+  if (holder !== undefined && holder.incarnation !== node.incarnation) return { status: "id_taken", holder };
+  if (holder !== undefined && isDeepStrictEqual(holder, node)) return { status: "joined", view };
+  const nodes = [...view.nodes.filter((other) => other.id !== node.id), node];
+  return {
+    status: "joined",
+    view: next(
+      view,
+      nodes.sort((a, b) => (a.id < b.id ? -1 : 1)),
+    ),
+  };
+}
+
+/** Without the node, which goes by its own will. */
+export function left(view: View, nodeId: string, incarnation: string): View {
+  return without(view, nodeId, incarnation);
+}
+
+/** Without the node, which others found dead. Only after its lease says so: see silence.ts. */
+export function evicted(view: View, nodeId: string, incarnation: string): View {
+  return without(view, nodeId, incarnation);
+}
+
+export function withWorkers(view: View, nodeId: string, incarnation: string, workers: readonly WorkerRecord[]): View {
+  return revised(view, nodeId, incarnation, (node) => ({ ...node, workers }));
+}
+
+export function withState(view: View, nodeId: string, incarnation: string, state: NodeState): View {
+  return revised(view, nodeId, incarnation, (node) => ({ ...node, state }));
+}
+
+export interface Rebase {
+  /** What the next change builds on. */
+  readonly base: View;
+  /** The registry has forgotten views: `base` has to be proposed again even without a change. */
+  readonly rewound: boolean;
+}
+
+/**
+ * What a member that has seen `known` makes of the view that is stored. JetStream can lose acknowledged writes: when the stored view is
+ * missing, older, or another one under the same number, the registry went back, and what we have seen counts. Its epoch is
+ * above both, so nobody takes the repaired view for an old one.
+ */
+export function rebased(known: View, stored: View | undefined): Rebase {
+  if (stored !== undefined && stored.epoch > known.epoch) return { base: stored, rewound: false };
+  if (stored !== undefined && stored.epoch === known.epoch && stored.opId === known.opId) {
+    return { base: stored, rewound: false };
+  }
+  return { base: next(known, known.nodes), rewound: true };
+}
+
+export function holds(view: View, nodeId: string, incarnation: string): boolean {
+  return view.nodes.some((node) => node.id === nodeId && node.incarnation === incarnation);
+}
+
+function without(view: View, nodeId: string, incarnation: string): View {
+  if (!holds(view, nodeId, incarnation)) return view;
+  return next(
+    view,
+    view.nodes.filter((node) => node.id !== nodeId),
+  );
+}
+
+function revised(view: View, nodeId: string, incarnation: string, revise: (node: NodeRecord) => NodeRecord): View {
+  const node = view.nodes.find((other) => other.id === nodeId && other.incarnation === incarnation);
+  if (node === undefined) return view;
+  const after = revise(node);
+  if (isDeepStrictEqual(node, after)) return view;
+  return next(
+    view,
+    view.nodes.map((other) => (other === node ? after : other)),
+  );
+}
+
+function next(view: View, nodes: readonly NodeRecord[]): View {
+  return { epoch: view.epoch + 1, opId: view.opId, nodes };
+}

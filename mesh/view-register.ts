@@ -1,0 +1,138 @@
+// The view as it stands in the registry, and how a change gets into it: read through the leader, change, compare-and-set, again when
+// somebody was faster. A write without an answer is settled by reading: its opId says whether it is there. A registry that went back
+// is repaired on the way. Decides nothing about who belongs into the view.
+
+import { randomUUID } from "node:crypto";
+import { MeshError, decodeView, emptyView, encodeView, messageOf, type View } from "#proto";
+import type { Clock } from "./clock.ts";
+import type { Kv, KvEntry } from "./kv/port.ts";
+import type { LogLine } from "./log.ts";
+import { pause } from "./pause.ts";
+import { rebased } from "./view-change.ts";
+
+export const VIEW_KEY = "view";
+/** First and longest pause after a lost race: the first suits a handful of nodes, the longest a whole mesh that starts at once. */
+const RETRY_FIRST_MS = 20;
+const RETRY_MAX_MS = 500;
+/** Writes without an answer whose names are kept; a change that was forgotten is still recognised by its effect. */
+const OPERATIONS_MAX = 32;
+
+export interface ViewRegisterOptions {
+  readonly kv: Kv;
+  readonly clock: Clock;
+  readonly log: LogLine;
+  /** Ends every wait. */
+  readonly closing: AbortSignal;
+  /** May this node say what the view is when the registry has forgotten it? One that was cut off knows less than others. */
+  readonly mayRepair: () => boolean;
+  /** How long a node that may not repair leaves it to others before it does. */
+  readonly repairHoldMs: number;
+  /** A view newer than any before. */
+  readonly onView: (view: View) => void;
+}
+
+export class ViewRegister {
+  readonly #options: ViewRegisterOptions;
+  #known: View = emptyView;
+  #rewoundSince: number | undefined;
+  /** Set once this node is in the view: from then on what it has seen counts against a registry that went back. */
+  member = false;
+
+  constructor(options: ViewRegisterOptions) {
+    this.#options = options;
+  }
+
+  /** The newest view seen. */
+  get known(): View {
+    return this.#known;
+  }
+
+  /** Takes a view from a hint, which MUST have come from the registry. */
+  adopt(view: View): void {
+    if (view.epoch <= this.#known.epoch) return;
+    this.#known = view;
+    this.#options.onView(view);
+  }
+
+  /**
+   * Gets `mutate` into the stored view; the view with it, which is the stored one when it was in it already. `mutate` is called once a try, returns
+   * its argument for no change, and may throw to give up. Throws `registry_unavailable` after `limitMs`, `suspended` when closing.
+   */
+  async change(mutate: (base: View) => View, limitMs: number): Promise<View> {
+    const { clock, closing } = this.#options;
+    const until = clock.now() + limitMs;
+    const operations = new Set<string>();
+    for (let tries = 0; !closing.aborted; tries++) {
+      const view = await this.#attempt(mutate, operations);
+      if (view !== undefined) return view;
+      if (clock.now() >= until) {
+        throw new MeshError("registry_unavailable", `the registry did not take a change of the view in ${limitMs} ms`);
+      }
+      const longest = Math.min(RETRY_FIRST_MS * 2 ** Math.min(tries, 10), RETRY_MAX_MS);
+      await pause(clock, longest * (0.5 + Math.random() / 2), closing);
+    }
+    throw new MeshError("suspended", "this node does not take part in the mesh any more");
+  }
+
+  /** Undefined: try again. */
+  async #attempt(mutate: (base: View) => View, operations: Set<string>): Promise<View | undefined> {
+    const { kv, log } = this.#options;
+    let entry: KvEntry | undefined;
+    try {
+      entry = await kv.get(VIEW_KEY);
+    } catch (error) {
+      log("debug", "the view cannot be read", { error: messageOf(error) });
+      return undefined;
+    }
+    const stored = entry === undefined ? undefined : this.#decode(entry);
+    if (stored !== undefined && operations.has(stored.opId)) {
+      this.adopt(stored);
+      return stored;
+    }
+    const { base, rewound } = this.member
+      ? rebased(this.#known, stored)
+      : { base: stored ?? emptyView, rewound: false };
+    if (!this.#mayWrite(rewound)) return undefined;
+
+    const wanted = mutate(base);
+    if (wanted === stored || wanted === emptyView) {
+      this.adopt(wanted);
+      return wanted;
+    }
+    const next = { ...wanted, opId: randomUUID() };
+    operations.add(next.opId);
+    for (const oldest of operations) if (operations.size > OPERATIONS_MAX) operations.delete(oldest);
+    const bytes = encodeView(next);
+    const write = await (entry === undefined ? kv.create(VIEW_KEY, bytes) : kv.update(VIEW_KEY, bytes, entry.revision));
+    if (write.status !== "written") return undefined;
+    if (rewound) {
+      log("warn", "the registry had lost the view; proposed it again", {
+        epoch: next.epoch,
+        stored: stored?.epoch ?? 0,
+      });
+    }
+    this.adopt(next);
+    return next;
+  }
+
+  #mayWrite(rewound: boolean): boolean {
+    if (!rewound) {
+      this.#rewoundSince = undefined;
+      return true;
+    }
+    const now = this.#options.clock.now();
+    this.#rewoundSince ??= now;
+    return this.#options.mayRepair() || now - this.#rewoundSince >= this.#options.repairHoldMs;
+  }
+
+  /** A member overwrites what is not a view; anybody else must not. */
+  #decode(entry: KvEntry): View | undefined {
+    try {
+      return decodeView(entry.value);
+    } catch (error) {
+      if (!this.member) throw error;
+      this.#options.log("error", "the registry holds no readable view", { error: messageOf(error) });
+      return undefined;
+    }
+  }
+}
