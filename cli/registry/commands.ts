@@ -63,10 +63,9 @@ export async function countSessions(options: CountOptions): Promise<void> {
   const { kind, node } = options;
   const answer = await queryRegistry(placeOf(options), "count", { kind, node });
   if (options.json === true) return printJson(answer);
-  const byNode = Object.entries(record(answer["byNode"], "byNode")).map(([id, count]) => [
-    id,
-    integer(count, `byNode.${id}`),
-  ]);
+  const byNode = Object.entries(record(answer["byNode"], "byNode"))
+    .sort(([a], [b]) => a.localeCompare(b, "en", { numeric: true }))
+    .map(([id, count]) => [id, integer(count, `byNode.${id}`)]);
   print(
     renderTable(
       [{ title: "NODE" }, { title: "SESSIONS", align: "right" }],
