@@ -16,7 +16,7 @@ export const TIMEOUT_SLACK_MS = 1_000;
  * How long a client may neither send the body that a session waits for nor read the answer that it asked for. Too small cuts
  * mobile clients off; too large lets a few slow clients hold sessions.
  */
-const STALL_MS = 60_000;
+export const STALL_MS = 60_000;
 
 /** Something that waits and may wait too long; the gateway looks at all of them in one sweep. */
 export interface Waiting {

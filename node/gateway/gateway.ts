@@ -18,9 +18,10 @@ import { listenOn } from "./listen.ts";
 import { answerMalformed } from "./malformed.ts";
 import type { GatewayRouter } from "./port.ts";
 import { RequestBody } from "./request-body.ts";
-import { HEADER_COUNT_MAX, readHead } from "./request-head.ts";
+import { HEADER_COUNT_MAX, readHead, type RequestHead } from "./request-head.ts";
 import { writeReply } from "./response-writer.ts";
-import { isHealthCheck, NO_BODY, resolve } from "./routes.ts";
+import { isHealthCheck, NO_BODY, resolve, type BodySource } from "./routes.ts";
+import { SMALL_BODY_BYTES_MAX, SmallBody } from "./small-body.ts";
 import { checkHandshake, Joining, responseOn, WebSocketServers } from "./upgrade.ts";
 
 export type { GatewayRouter, KindLimits } from "./port.ts";
@@ -142,23 +143,44 @@ class HttpGateway implements Gateway {
 
   #serve(request: IncomingMessage, response: ServerResponse, continueWith: ServerResponse | undefined): void {
     this.#requests++;
-    let body: RequestBody | undefined;
     try {
       const head = readHead(request);
-      if (head.bodyBytes !== 0) body = new RequestBody(request, head.bodyBytes, continueWith);
-      if (this.#application !== undefined && !isHealthCheck(head.target)) {
-        const exchange = this.#exchange(request, response, body, OWN_TIMEOUT_MS);
-        void exchange.answerWith(askedByRequest(this.#application, head, body, exchange.signal));
-        return;
+      if (head.bodyBytes === 0) {
+        this.#dispatch(request, response, head, undefined, NO_BODY);
+      } else if (head.bodyBytes > 0 && head.bodyBytes <= SMALL_BODY_BYTES_MAX && continueWith === undefined) {
+        const whole = (body: BodySource): void => this.#dispatch(request, response, head, undefined, body);
+        this.#waiting.add(new SmallBody(request, head.bodyBytes, { whole, over: this.#forget }));
+      } else {
+        const body = new RequestBody(request, head.bodyBytes, continueWith);
+        this.#dispatch(request, response, head, body, body);
       }
-      const resolved = resolve(this.#router, head, body ?? NO_BODY);
-      if (!(resolved instanceof SessionCall)) {
-        this.#answer(request, response, body, resolved, undefined);
-        return;
-      }
-      this.#answer(request, response, body, this.#router.route(resolved), resolved);
     } catch (error) {
-      this.#exchange(request, response, body, OWN_TIMEOUT_MS).fail(error);
+      this.#exchange(request, response, undefined, OWN_TIMEOUT_MS).fail(error);
+    }
+  }
+
+  /** @param stream the source when it is still to be read from the client */
+  #dispatch(
+    request: IncomingMessage,
+    response: ServerResponse,
+    head: RequestHead,
+    stream: RequestBody | undefined,
+    source: BodySource,
+  ): void {
+    try {
+      if (this.#application !== undefined && !isHealthCheck(head.target)) {
+        const exchange = this.#exchange(request, response, stream, OWN_TIMEOUT_MS);
+        void exchange.answerWith(askedByRequest(this.#application, head, source, exchange.signal));
+        return;
+      }
+      const resolved = resolve(this.#router, head, source);
+      if (resolved instanceof SessionCall) {
+        this.#answer(request, response, stream, this.#router.route(resolved), resolved);
+      } else {
+        this.#answer(request, response, stream, resolved, undefined);
+      }
+    } catch (error) {
+      this.#exchange(request, response, stream, OWN_TIMEOUT_MS).fail(error);
     }
   }
 
@@ -313,11 +335,11 @@ class HttpGateway implements Gateway {
 /** A plain request that the application answers by handing over a WebSocket gets an error. */
 async function askedByRequest(
   application: ApplicationRouter,
-  head: ReturnType<typeof readHead>,
-  body: RequestBody | undefined,
+  head: RequestHead,
+  body: BodySource,
   signal: () => AbortSignal,
 ): Promise<SessionReply> {
-  const answered = await application.answer(head, body ?? NO_BODY, signal);
+  const answered = await application.answer(head, body, signal);
   if (answered.status === "reply") return answered.reply;
   throw new MeshError("bad_upgrade", "a WebSocket handshake was expected: the request lacks `Connection: Upgrade`");
 }

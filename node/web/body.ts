@@ -6,8 +6,14 @@ import { MeshError } from "#proto";
 // Like the fetch standard: malformed bytes become U+FFFD and a byte order mark is dropped.
 const decoder = new TextDecoder();
 
-export async function readText(body: Body): Promise<string> {
+/** Without waiting where the body is at hand, which spares the promises of all readers on top of this. */
+export function readText(body: Body): string | Promise<string> {
   if (typeof body === "string") return body.toWellFormed();
+  if (body === null) return "";
+  return body instanceof Uint8Array ? decoder.decode(body) : readStreamText(body);
+}
+
+async function readStreamText(body: ReadableStream<Uint8Array>): Promise<string> {
   return decoder.decode(await readBytes(body));
 }
 

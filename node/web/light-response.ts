@@ -146,7 +146,9 @@ export class LightResponse extends ResponseBase {
   }
 
   override async json(): Promise<unknown> {
-    return JSON.parse(await this.text());
+    if (this.#real !== undefined) return this.#real.json();
+    const text = readText(this.#take());
+    return JSON.parse(typeof text === "string" ? text : await text);
   }
 
   override async bytes(): Promise<Uint8Array<ArrayBuffer>> {

@@ -1,6 +1,6 @@
 // A router without a mesh: sessions are plain functions of the test.
 
-import { SessionCall, type ClientEnd, type ConnectReply, type SessionReply } from "#mesh";
+import type { ClientEnd, ConnectReply, SessionCall, SessionReply } from "#mesh";
 import { MeshError, parseSessionId, type SessionId } from "#proto";
 import { createGateway, type Gateway, type GatewayOptions, type GatewayRouter } from "../../../node/gateway/gateway.ts";
 import { createLog } from "../../../node/log.ts";

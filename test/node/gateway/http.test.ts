@@ -241,7 +241,7 @@ describe("a request body", () => {
   });
 
   it("is null when there is none", async () => {
-    await using edge = await edgeWith({ fetch: (call) => reply(String(call.body)) });
+    await using edge = await edgeWith({ fetch: (call) => reply(call.body === null ? "null" : "some") });
     expect(await (await fetch(edge.url + PATH)).text()).toBe("null");
     expect(await (await fetch(edge.url + PATH, { method: "POST", body: "" })).text()).toBe("null");
   });
@@ -306,7 +306,7 @@ describe("a request body", () => {
         return reply("nobody reads this");
       },
     });
-    const request = send(edge, "POST", { "content-length": "100" });
+    const request = send(edge, "POST", { "content-length": "100000" });
     request.on("error", () => undefined);
     request.write("some");
     await started.promise;
@@ -314,6 +314,32 @@ describe("a request body", () => {
     expect(await read.promise).toMatchObject({ code: "cancelled" });
     expect(await cancelled.promise).toMatchObject({ code: "cancelled" });
     await vi.waitFor(() => expect(edge.gateway.stats.inFlight).toBe(0));
+  });
+
+  it("that is small arrives whole before its session is called, in however many pieces it came", async () => {
+    await using edge = await edgeWith({
+      fetch: async (call) => reply(`${call.body instanceof Uint8Array} ${await textOf(call)}`),
+    });
+    const request = send(edge, "POST", { "content-length": "8" });
+    request.write("some");
+    await vi.waitFor(() => expect(edge.gateway.stats.inFlight).toBe(1));
+    expect(edge.router.calls).toHaveLength(0);
+    request.end("more");
+    const response = await responseTo(request);
+    expect(String((await once(response, "data"))[0])).toBe("true somemore");
+    const broken = send(edge, "POST", { "content-length": "8" });
+    broken.on("error", () => undefined);
+    broken.write("half");
+    await vi.waitFor(() => expect(edge.gateway.stats.inFlight).toBe(1));
+    broken.destroy();
+    await vi.waitFor(() => expect(edge.gateway.stats.inFlight).toBe(0));
+    expect(edge.router.calls).toHaveLength(1);
+  });
+
+  it("that is small and still too large for its kind is refused", async () => {
+    await using edge = await edgeWith({ limits: { maxBodyBytes: 3 }, fetch: () => reply("never") });
+    expect((await fetch(edge.url + PATH, { method: "POST", body: "four" })).status).toBe(413);
+    expect(edge.router.calls).toEqual([]);
   });
 
   it("that nobody read is discarded when it is small, and ends the connection when it is large", async () => {
