@@ -3,6 +3,8 @@
 
 import { defineConfig } from "vitest/config";
 
+/** Unit tests take milliseconds; some wait for time-outs of the code, on a machine that may be busy. */
+const UNIT_TIMEOUT_MS = 15_000;
 /** A cluster starts in seconds; a test that needs a minute has lost something. */
 const CLUSTER_TIMEOUT_MS = 60_000;
 /** A chaos test watches a mesh through several faults and the calm after them. */
@@ -18,6 +20,7 @@ export default defineConfig({
           name: "unit",
           include: ["test/**/*.test.ts"],
           exclude: ["test/cluster/**", "test/chaos/**", "test/fixtures/**"],
+          testTimeout: UNIT_TIMEOUT_MS,
           pool: "forks",
           maxWorkers: 2,
           sequence: { groupOrder: 0 },

@@ -1,6 +1,7 @@
 // Generators of everything the protocol can carry, for the property tests of the codecs.
 
 import fc from "fast-check";
+import { unicode } from "../unicode.ts";
 import {
   parseSessionId,
   type Fence,
@@ -15,7 +16,7 @@ import {
 
 const token = fc.stringMatching(/^[A-Za-z0-9_-]{1,12}$/);
 /** Text as it comes: any unicode, no lone surrogates, which no wire form can carry. */
-const prose = fc.string({ unit: "binary", maxLength: 20 });
+const prose = fc.string({ unit: unicode, maxLength: 20 });
 const whole = fc.maxSafeNat();
 /** Never -0: JSON has no such number. */
 const measure = fc.double({ min: 0, noNaN: true, noDefaultInfinity: true }).map((value) => value + 0);
