@@ -1,10 +1,14 @@
 // Loads an application module and says in plain words what is wrong with it. Node runs the file directly, TypeScript too.
 
+import { spawnSync } from "node:child_process";
 import { existsSync } from "node:fs";
 import { resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 import { MeshError, messageOf } from "#proto";
 import { MeshApplication } from "./application.ts";
+
+/** Checking the syntax of one file takes some 50 ms; a start that fails may wait for it. */
+const CHECK_LIMIT_MS = 5_000;
 
 /** Throws `bad_app`; its cause is what Node said, with file and line. */
 export async function loadApplication(path: string): Promise<MeshApplication> {
@@ -35,11 +39,11 @@ async function load(path: string, file: string): Promise<Record<string, unknown>
     return Object.fromEntries(Object.entries(Object(module)));
   } catch (cause) {
     if (cause instanceof MeshError) throw cause;
-    throw new MeshError("bad_app", `${path} cannot be loaded: ${reasonOf(cause)}`, { cause });
+    throw new MeshError("bad_app", `${path} cannot be loaded: ${reasonOf(cause, file)}`, { cause });
   }
 }
 
-function reasonOf(cause: unknown): string {
+function reasonOf(cause: unknown, file: string): string {
   const code = typeof cause === "object" && cause !== null && "code" in cause ? cause.code : undefined;
   switch (code) {
     case "ERR_UNSUPPORTED_TYPESCRIPT_SYNTAX":
@@ -49,17 +53,21 @@ function reasonOf(cause: unknown): string {
     case "ERR_UNKNOWN_FILE_EXTENSION":
       return `use .ts, .mts, .js or .mjs (${messageOf(cause)})`;
     default:
-      return `${messageOf(cause)}${placeOf(cause)}`;
+      return `${messageOf(cause)}${placeOf(cause, file)}`;
   }
 }
 
-/** File and line of an error: of a syntax error Node puts them in front of the stack. */
-function placeOf(cause: unknown): string {
+/** File and line, where they can be found. */
+function placeOf(cause: unknown, file: string): string {
   if (!(cause instanceof Error) || cause.stack === undefined) return "";
+  // Of some syntax errors Node puts the place in front of the stack, of others it tells only who asks it to check the file.
   const place =
     cause instanceof SyntaxError
-      ? /^(file:\S+:\d+|\/\S+:\d+)/.exec(cause.stack)
-      : /\((file:\S+:\d+):\d+\)|at (file:\S+:\d+):\d+/.exec(cause.stack);
-  const at = place?.[1] ?? place?.[2];
-  return at === undefined ? "" : ` at ${at}`;
+      ? (/^(file:\S+:\d+)/.exec(cause.stack) ?? /^(\S+:\d+)$/m.exec(checked(file)))
+      : /(file:\S+:\d+):\d+\)?$/m.exec(cause.stack);
+  return place?.[1] === undefined ? "" : ` at ${place[1]}`;
+}
+
+function checked(file: string): string {
+  return spawnSync(process.execPath, ["--check", file], { encoding: "utf8", timeout: CHECK_LIMIT_MS }).stderr;
 }
