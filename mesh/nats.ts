@@ -89,12 +89,16 @@ export async function connectNats(
   const buckets = new Set<NatsBucket>();
   const pending = { count: 0 };
 
+  let connected = true;
+
   const watchStatus = async (): Promise<void> => {
     for await (const status of nc.status()) {
       if (status.type === "disconnect") {
+        connected = false;
         log("warn", "NATS is away; reconnecting", { server: status.server });
         for (const listener of statusListeners) listener("disconnected");
       } else if (status.type === "reconnect") {
+        connected = true;
         log("info", "NATS is back", { server: status.server });
         for (const bucket of buckets) bucket.reconnected();
         for (const listener of statusListeners) listener("reconnected");
@@ -113,10 +117,10 @@ export async function connectNats(
         else void onMessage(message);
       },
     });
-  // Not drained: that waits for the server, which may be away when a node stops. Answers under way are still sent.
-  const stop = (subscriptions: readonly Subscription[]): Promise<void> => {
+  // Not drained: that waits for the server, however long it is away. Answers under way are still sent.
+  const stop = async (subscriptions: readonly Subscription[]): Promise<void> => {
     for (const subscription of subscriptions) subscription.unsubscribe();
-    return Promise.resolve();
+    if (connected) await flush(nc);
   };
 
   return {
@@ -342,6 +346,8 @@ class NatsBucket implements Kv {
   readonly #js: JetStreamClient;
   readonly #watchers = new Set<Watcher>();
   readonly #closing = new AbortController();
+  /** Sequence of our last acknowledged write of a key. As many as keys that we write: the view, our lease, those of evicted nodes. */
+  readonly #acknowledged = new Map<string, number>();
   #opening: Promise<void> | undefined;
   #manager: JetStreamManager | undefined;
   #kv: KV | undefined;
@@ -508,6 +514,12 @@ class NatsBucket implements Kv {
   ): Promise<{ readonly value: Uint8Array; readonly revision: number; readonly deleted: boolean } | undefined> {
     const subject = this.#subject(key);
     const message = await this.#ask((manager) => manager.streams.getMessage(this.#stream, { last_by_subj: subject }));
+    // Sequences only rise, and a removed key leaves a mark. Less than we wrote ourselves is another stream under the old name, made
+    // anew by another client while we were connected: our watches hang on the old one and will never show anything again.
+    if ((message?.seq ?? 0) < (this.#acknowledged.get(key) ?? 0)) {
+      this.#acknowledged.clear();
+      void this.#heal(true);
+    }
     if (message === undefined || message === null) return undefined;
     const deleted = message.header.has("KV-Operation") || message.header.has("Nats-Marker-Reason");
     return { value: message.data, revision: message.seq, deleted };
@@ -523,6 +535,7 @@ class NatsBucket implements Kv {
         timeout: this.#timeoutMs,
         headers: marks,
       });
+      this.#acknowledged.set(key, ack.seq);
       return { status: "written", revision: ack.seq };
     } catch (error) {
       // Only the leader's own "wrong last sequence" is a refusal. Its sibling 10164 says that another write is under way,
