@@ -1,6 +1,15 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { PARTITIONS, UNOWNED, emptyTable, ownerSlot, ownerTable, rendezvousOrder, type OwnerTable } from "#placement";
+import {
+  PARTITIONS,
+  UNOWNED,
+  emptyTable,
+  hash,
+  ownerSlot,
+  ownerTable,
+  rendezvousOrder,
+  type OwnerTable,
+} from "#placement";
 
 const slotsOf = (nodes: number, workers: number) =>
   Array.from({ length: nodes * workers }, (_, at) => `node-${Math.floor(at / workers)}/${at % workers}`);
@@ -84,6 +93,15 @@ describe("the table", () => {
   test("leaves no partition without an owner", () => {
     const table = ownerTable(slotsOf(3, 2));
     expect(table.owners.every((owner) => owner >= 0 && owner < table.slots.length)).toBe(true);
+  });
+
+  test("gives all that two slots of equal hash tie for to the one that sorts first, whoever came first", () => {
+    const [lesser, greater] = ["node-8zoqk/0", "node-w3l3tx/0"] as const;
+    expect(hash(lesser)).toBe(hash(greater));
+    const both = ownerTable([greater, lesser]);
+    expect(both.owners.every((owner) => both.slots[owner] === lesser)).toBe(true);
+    expect(ownerTable([lesser, greater], ownerTable([greater]))).toEqual(both);
+    expect(ownerTable([lesser, greater], ownerTable([lesser]))).toEqual(both);
   });
 
   test("of nobody owns nothing, and the first to come owns everything", () => {
