@@ -4,20 +4,13 @@
 import { SessionCall, type SessionReply } from "#mesh";
 import { MeshError } from "#proto";
 import type { Log } from "../log.ts";
+import type { ApplicationMesh } from "../session/application.ts";
 import type { MeshSessions } from "../session/stub.ts";
-import { acceptedCallOf, acceptUpgrade, replyOf, requestOf, responseOf } from "../web/web.ts";
+import { acceptedCallOf, acceptUpgrade, replyOf, requestOf, responseOf, tooLarge } from "../web/web.ts";
 import type { GatewayRouter } from "./port.ts";
 import { problemReply } from "./problem.ts";
 import { NO_BODY, resolve, type BodySource, type RoutedRequest } from "./routes.ts";
-
-/** What an application's `fetch` gets besides the request. */
-export interface ApplicationMesh extends MeshSessions {
-  /**
-   * The built-in routing, as if the application had no `fetch`: `/sessions/:kind/:name/...` and the rest. Errors are Responses
-   * with problem details; it rejects only when the request was aborted.
-   */
-  route(request: Request): Promise<Response>;
-}
+import { SMALL_BODY_BYTES_MAX } from "./small-body.ts";
 
 export type ApplicationAnswer =
   | { readonly status: "reply"; readonly reply: SessionReply }
@@ -73,8 +66,8 @@ async function routeRequest(router: GatewayRouter, request: Request): Promise<Re
   const { pathname, search } = new URL(url);
   const list: string[] = [];
   for (const [name, value] of headers) list.push(name, value);
-  const body: BodySource = upgrade ? NO_BODY : { open: () => request.body };
   try {
+    const body = upgrade ? NO_BODY : await bodyOf(request);
     const resolved = resolve(router, { method, url, target: pathname + search, headers: list }, body);
     if (!(resolved instanceof SessionCall)) return responseOf(await resolved);
     if (upgrade) return acceptUpgrade(resolved);
@@ -83,6 +76,19 @@ async function routeRequest(router: GatewayRouter, request: Request): Promise<Re
     if (error instanceof MeshError) return responseOf(problemReply(error));
     throw error;
   }
+}
+
+/** Read whole where the client's body was small, as if the application had not been asked. Kinds check their own limits. */
+async function bodyOf(request: Request): Promise<BodySource> {
+  const length = request.headers.get("content-length");
+  const whole = length !== null && Number(length) <= SMALL_BODY_BYTES_MAX ? await request.bytes() : undefined;
+  return {
+    open: (bytesMax) => {
+      if (whole === undefined) return request.body;
+      if (whole.byteLength > bytesMax) throw tooLarge(bytesMax);
+      return whole;
+    },
+  };
 }
 
 async function routeUntilAborted(router: GatewayRouter, call: SessionCall, signal: AbortSignal): Promise<SessionReply> {

@@ -88,6 +88,7 @@ export class Exchange implements Waiting {
     const excess = body?.excess;
     // Session code may have turned the error that it got while reading into anything.
     const sent = excess !== undefined && reply.status >= 500 ? problemReply(excess) : reply;
+    if (sent !== reply && reply.body instanceof ReadableStream) discard(reply.body);
     const unread = leavesUnread(request, body);
     let whole: boolean;
     try {
@@ -167,6 +168,7 @@ export class Exchange implements Waiting {
     if (this.#over) return;
     this.#over = true;
     this.#drained();
+    this.#options.body?.abandon();
     // `close` follows `finish` as well; only the other way round has the client gone first.
     if (!this.#options.response.writableFinished) this.#abandon(clientGone());
     this.#options.over(this);

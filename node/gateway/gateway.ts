@@ -8,14 +8,14 @@ import type { Duplex } from "node:stream";
 import { SessionCall, type SessionReply } from "#mesh";
 import { MeshError } from "#proto";
 import type { Log } from "../log.ts";
+import type { ApplicationMesh } from "../session/application.ts";
 import type { MeshSessions } from "../session/stub.ts";
-import { ApplicationRouter, type ApplicationMesh } from "./application-router.ts";
+import { ApplicationRouter, type ApplicationAnswer } from "./application-router.ts";
 import { ClientSocket } from "./client-socket.ts";
 import { Exchange, invalidHead, type Waiting } from "./exchange.ts";
 import { Heartbeat } from "./heartbeat.ts";
-import { leavesUnread } from "./linger.ts";
 import { listenOn } from "./listen.ts";
-import { answerMalformed } from "./malformed.ts";
+import { answerMalformed, endWithProblem } from "./malformed.ts";
 import type { GatewayRouter } from "./port.ts";
 import { RequestBody } from "./request-body.ts";
 import { HEADER_COUNT_MAX, readHead, type RequestHead } from "./request-head.ts";
@@ -25,7 +25,6 @@ import { SMALL_BODY_BYTES_MAX, SmallBody } from "./small-body.ts";
 import { checkHandshake, Joining, responseOn, WebSocketServers } from "./upgrade.ts";
 
 export type { GatewayRouter, KindLimits } from "./port.ts";
-export type { ApplicationMesh } from "./application-router.ts";
 
 export interface GatewayOptions {
   readonly router: GatewayRouter;
@@ -191,7 +190,7 @@ class HttpGateway implements Gateway {
     reply: SessionReply | Promise<SessionReply>,
     call: SessionCall | undefined,
   ): void {
-    if (!(reply instanceof Promise) && !(reply.body instanceof ReadableStream) && !leavesUnread(request, body)) {
+    if (body === undefined && !(reply instanceof Promise) && !(reply.body instanceof ReadableStream)) {
       try {
         writeReply(response, request.method ?? "GET", reply, this.#closing);
       } catch (error) {
@@ -210,7 +209,8 @@ class HttpGateway implements Gateway {
     // Without a listener a reset connection would end the process; `close` follows and is listened to.
     socket.on("error", () => undefined);
     if (!(socket instanceof Socket)) {
-      socket.destroy();
+      // What Node gives for a handshake with a body, of which there is no such thing.
+      endWithProblem(socket, 400, "a WebSocket handshake has no body");
       return;
     }
     const answer = (): Exchange => this.#exchange(request, responseOn(request, socket), undefined, OWN_TIMEOUT_MS);
@@ -228,9 +228,7 @@ class HttpGateway implements Gateway {
   async #resolveUpgrade(request: IncomingMessage, answer: () => Exchange): Promise<SessionCall | undefined> {
     const head = readHead(request);
     if (this.#application !== undefined) {
-      const gone = new AbortController();
-      request.socket.once("close", () => gone.abort(new MeshError("cancelled", "the client went away")));
-      const answered = await this.#application.answer(head, NO_BODY, () => gone.signal);
+      const answered = await askedByUpgrade(this.#application, head, request.socket);
       if (answered.status === "upgrade") return answered.call;
       answer().answer(answered.reply);
       return undefined;
@@ -329,6 +327,22 @@ class HttpGateway implements Gateway {
         resolve();
       };
     });
+  }
+}
+
+/** A handshake has no response to watch before it is answered: its client is gone when the connection is. */
+async function askedByUpgrade(
+  application: ApplicationRouter,
+  head: RequestHead,
+  socket: Socket,
+): Promise<ApplicationAnswer> {
+  const gone = new AbortController();
+  const abort = (): void => gone.abort(new MeshError("cancelled", "the client went away"));
+  socket.once("close", abort);
+  try {
+    return await application.answer(head, NO_BODY, () => gone.signal);
+  } finally {
+    socket.off("close", abort);
   }
 }
 

@@ -13,6 +13,11 @@ export function answerMalformed(error: NodeJS.ErrnoException, socket: Duplex): v
     return;
   }
   const { status, message } = reasonOf(error.code);
+  endWithProblem(socket, status, message);
+}
+
+/** Writes the answer without any help of Node's HTTP, and ends the connection. */
+export function endWithProblem(socket: Duplex, status: number, message: string): void {
   const body = `${JSON.stringify({ ...problemOf(new MeshError("bad_request", message)), status })}\n`;
   const head = [
     `HTTP/1.1 ${status} ${STATUS_CODES[status]}`,

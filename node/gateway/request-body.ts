@@ -65,15 +65,24 @@ export class RequestBody implements BodySource, UnderlyingDefaultSource<Uint8Arr
   }
 
   cancel(): void {
-    // The rest stays unread; what becomes of the connection is decided when the response is written.
     this.#over = true;
-    this.#wake?.();
+    this.#wakeReader();
+  }
+
+  /** The response is out. What was not read by now is thrown away, so that the connection gets to its next request. */
+  abandon(): void {
+    this.cancel();
+    // Node discards only bodies that nobody began to read, and a stream with a `readable` listener does not flow.
+    this.#request.off("readable", this.#wakeReader);
+    this.#request.resume();
   }
 
   /** The client has sent nothing for too long: whoever reads gets an error. */
   giveUp(): void {
     this.#request.destroy();
   }
+
+  readonly #wakeReader = (): void => this.#wake?.();
 
   #moreOrEnd(): Promise<void> {
     this.waitingSinceMs = performance.now();
@@ -89,12 +98,11 @@ export class RequestBody implements BodySource, UnderlyingDefaultSource<Uint8Arr
   #listen(): void {
     this.#listening = true;
     this.#continueWith?.writeContinue();
-    const wake = (): void => this.#wake?.();
-    this.#request.on("readable", wake);
-    this.#request.on("end", wake);
-    this.#request.on("close", wake);
+    this.#request.on("readable", this.#wakeReader);
+    this.#request.on("end", this.#wakeReader);
+    this.#request.on("close", this.#wakeReader);
     // A reset connection; `close` follows and tells the reader.
-    this.#request.on("error", wake);
+    this.#request.on("error", this.#wakeReader);
   }
 
   #exceeded(): MeshError {

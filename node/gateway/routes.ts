@@ -39,13 +39,13 @@ export function resolve(
       `the application has no session kind "${path.kind.slice(0, 80)}"; it has ${router.kinds().join(", ")}`,
     );
   }
-  if (path.name === "") {
+  if (path.name === undefined) {
     if (request.method !== "POST") return methodNotAllowed(request.method, `/sessions/${path.kind}`, ["POST"]);
     return create(router, path.kind, request.url);
   }
   const { maxBodyBytes, requestTimeoutMs } = router.optionsOf(path.kind);
   return new SessionCall({
-    id: sessionIdOf(path),
+    id: sessionIdOf(path.kind, path.name),
     method: request.method,
     url: request.url,
     headers: request.headers,

@@ -4,8 +4,8 @@ import { MeshError, parseSessionId, type SessionId } from "#proto";
 
 export interface SessionPath {
   readonly kind: string;
-  /** As in the URL, percent-encoded; empty when the path ends with the kind. */
-  readonly name: string;
+  /** As in the URL, percent-encoded; undefined when the path ends with the kind. */
+  readonly name: string | undefined;
 }
 
 const PREFIXES = ["/sessions/", "/parties/"];
@@ -17,17 +17,18 @@ export function matchSessionPath(target: string): SessionPath | undefined {
     const query = target.indexOf("?", prefix.length);
     const end = query === -1 ? target.length : query;
     const kindEnd = target.indexOf("/", prefix.length);
-    if (kindEnd === -1 || kindEnd >= end) return { kind: target.slice(prefix.length, end), name: "" };
+    if (kindEnd === -1 || kindEnd >= end) return { kind: target.slice(prefix.length, end), name: undefined };
     const nameEnd = target.indexOf("/", kindEnd + 1);
     const name = target.slice(kindEnd + 1, nameEnd === -1 || nameEnd > end ? end : nameEnd);
-    return { kind: target.slice(prefix.length, kindEnd), name };
+    // One slash behind the kind is a habit, not an empty name; anything below an empty name is a mistake.
+    return { kind: target.slice(prefix.length, kindEnd), name: kindEnd + 1 === end ? undefined : name };
   }
   return undefined;
 }
 
 /** Throws `bad_name`. */
-export function sessionIdOf(path: SessionPath): SessionId {
-  return parseSessionId(path.kind, path.name.includes("%") ? decode(path.name) : path.name);
+export function sessionIdOf(kind: string, encodedName: string): SessionId {
+  return parseSessionId(kind, encodedName.includes("%") ? decode(encodedName) : encodedName);
 }
 
 export function pathOf(id: SessionId): string {

@@ -3,7 +3,7 @@ import { once } from "node:events";
 import { WebSocket } from "ws";
 import { MeshError } from "#proto";
 import type { SessionCall } from "#mesh";
-import type { ApplicationMesh } from "../../../node/gateway/gateway.ts";
+import type { ApplicationMesh } from "../../../node/session/application.ts";
 import { createStubs } from "../../../node/session/stub.ts";
 import { installWebClasses } from "../../../node/web/web.ts";
 import { edgeWith, reply, type Edge, type FakeSessions } from "./fake-router.ts";

@@ -354,6 +354,27 @@ describe("a request body", () => {
     expect(large).toMatch(/^HTTP\/1\.1 200 .*connection: close.*done$/is);
   });
 
+  it("of which a part was read does not hold up the next request of the connection", async () => {
+    await using edge = await edgeWith({
+      fetch: async (call) => {
+        if (!(call.body instanceof ReadableStream)) return reply("next");
+        const reader = call.body.getReader();
+        await reader.read();
+        return reply("enough");
+      },
+    });
+    const head = `POST ${PATH} HTTP/1.1\r\nHost: a\r\nContent-Length: 60000\r\n\r\n`;
+    const last = `GET ${PATH} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n`;
+    const socket = connect(edge.port, "127.0.0.1");
+    let answer = "";
+    socket.setEncoding("utf8").on("data", (chunk: string) => (answer += chunk));
+    socket.write(`${head}${"x".repeat(10_000)}`);
+    await vi.waitFor(() => expect(answer).toContain("enough"));
+    socket.write(`${"x".repeat(50_000)}${last}`);
+    await once(socket, "close");
+    expect(answer).toMatch(/next$/);
+  });
+
   it("is asked for with 100 Continue only when the session reads it", async () => {
     let reads = true;
     await using edge = await edgeWith({ fetch: async (call) => reply(reads ? await textOf(call) : "unread") });

@@ -47,6 +47,10 @@ describe("paths of sessions", () => {
       const { status, body } = await getRaw(edge, `/sessions/counter/${name}`);
       expect([status, JSON.parse(body).code]).toEqual([400, "bad_name"]);
     }
+    for (const path of ["/sessions/counter//", "/sessions/counter//x", "/sessions/counter//?x"]) {
+      const response = await fetch(edge.url + path, { method: "POST" });
+      expect([response.status, (await response.json()).code]).toEqual([400, "bad_name"]);
+    }
     expect(edge.router.calls).toEqual([]);
   });
 

@@ -304,6 +304,7 @@ describe("a handshake", () => {
       [without("Sec-WebSocket-Key"), /^HTTP\/1\.1 400 .*Sec-WebSocket-Key/s],
       [replace("dGhl", "!!"), /^HTTP\/1\.1 400 /],
       [replace("GET", "POST"), /^HTTP\/1\.1 400 .*must be a GET/s],
+      [[...HANDSHAKE, "Content-Length: 4"], /^HTTP\/1\.1 400 .*has no body/s],
       [replace(PATH, "/nope"), /^HTTP\/1\.1 404 .*not_found/s],
       [replace(PATH, "/"), /^HTTP\/1\.1 426 .*only at those of sessions/s],
       [replace(PATH, "/sessions/chat"), /^HTTP\/1\.1 405 .*allow: POST/is],
