@@ -65,7 +65,7 @@ export class CellContext implements SessionContext {
   }
 
   sockets(tag?: string): SessionSocket[] {
-    const all = [...this.#cell.sockets];
+    const all = [...this.#cell.belongings.sockets];
     return tag === undefined ? all : all.filter((socket) => socket.tags.includes(tag));
   }
 

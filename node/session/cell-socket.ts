@@ -187,7 +187,7 @@ export class CellSocket implements SessionSocket, SessionEnd {
 
   #end(): void {
     this.#closed = true;
-    this.#cell.removeSocket(this);
+    this.#cell.belongings.removeSocket(this);
     this.#resolveDrain();
   }
 

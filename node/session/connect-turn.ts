@@ -21,13 +21,14 @@ export class ConnectTurn extends RequestTurn<ConnectReply> {
   }
 
   protected override refusal(server: SessionServer): MeshError | undefined {
-    const { kind, id, socketCount } = this.cell;
+    const { kind, id, belongings } = this.cell;
+    const open = belongings.sockets.size;
     if (server.onConnect === undefined && server.onMessage === undefined) {
       const why = `sessions of kind ${kind.name} take no sockets: add onConnect() or onMessage() to ${kind.server.name}`;
       return new MeshError("bad_upgrade", why, { session: id.key });
     }
-    if (socketCount < kind.options.maxSockets) return undefined;
-    return new MeshError("overloaded", `${id.key} has ${socketCount} sockets, which is all that maxSockets allows`, {
+    if (open < kind.options.maxSockets) return undefined;
+    return new MeshError("overloaded", `${id.key} has ${open} sockets, which is all that maxSockets allows`, {
       session: id.key,
       retryAfterMs: 1_000,
     });
@@ -35,7 +36,7 @@ export class ConnectTurn extends RequestTurn<ConnectReply> {
 
   override enter(server: SessionServer): ConnectReply | PromiseLike<unknown> {
     // Open for session code from now on, so that a broadcast in `onConnect` reaches it too.
-    this.cell.addSocket(this.#socket);
+    this.cell.belongings.addSocket(this.#socket);
     const request = requestOf(this.call, this.signal, { bodyBytesMax: this.cell.kind.options.maxBodyBytes });
     const result: unknown = server.onConnect?.(this.#socket, request);
     return isThenable(result) ? result : this.convert();

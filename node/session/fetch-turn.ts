@@ -54,12 +54,12 @@ export class FetchTurn extends RequestTurn<SessionReply> {
       cancelled: () => this.abort(new MeshError("cancelled", "the client went away", { session: cell.id.key })),
       over: () => {
         call.onCancel(undefined);
-        cell.removeUnfinished(body);
+        cell.belongings.removeUnfinished(body);
         cell.endWait();
       },
     });
     cell.beginWait();
-    cell.addUnfinished(body);
+    cell.belongings.addUnfinished(body);
     call.onCancel((reason) => {
       body.fail(reason);
       this.abort(reason);

@@ -205,9 +205,9 @@ class Host implements SessionHostControl, CellHost {
       worker: this.worker,
       fence: formatFence(cell.fence),
       state: cell.state,
-      sockets: cell.socketCount,
-      inFlight: cell.unfinishedCount,
-      timers: cell.timerCount,
+      sockets: cell.belongings.sockets.size,
+      inFlight: cell.belongings.unfinishedCount,
+      timers: cell.belongings.timers.size,
       createdAt: this.#dateOf(cell.createdAt),
       lastActiveAt: this.#dateOf(cell.activeAt),
       ageMs: this.#elapsedMs() - cell.createdAt,
@@ -282,7 +282,8 @@ class Host implements SessionHostControl, CellHost {
       this.#sweepLater();
       this.nowMs = this.#elapsedMs();
       this.deadlines.sweep();
-      for (const kind of this.#kinds.values()) this.#stopIdle(kind);
+      // A suspended session could not run its `onStop`.
+      if (this.lease.isOpen()) for (const kind of this.#kinds.values()) this.#stopIdle(kind);
     });
   }
 

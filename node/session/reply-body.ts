@@ -3,7 +3,7 @@
 
 import type { MeshError } from "#proto";
 import type { Lease } from "#mesh";
-import type { Unfinished } from "./cell.ts";
+import type { Unfinished } from "./belongings.ts";
 
 export interface ReplyBodyOptions {
   readonly lease: Lease;

@@ -3,10 +3,12 @@
 
 import { MeshError } from "#proto";
 import type { SessionCall } from "#mesh";
-import type { Cell, Unfinished, WaitingEvent } from "./cell.ts";
+import type { Unfinished } from "./belongings.ts";
+import type { Cell } from "./cell.ts";
 import { current, isThenable } from "./current.ts";
 import type { Expiring } from "./deadline-sweep.ts";
 import { abortReasonOf } from "./request-fault.ts";
+import type { WaitingEvent } from "./gate.ts";
 import type { SessionServer } from "./server.ts";
 
 export abstract class RequestTurn<Reply extends object> implements WaitingEvent, Expiring, Unfinished {
@@ -69,7 +71,7 @@ export abstract class RequestTurn<Reply extends object> implements WaitingEvent,
     if (this.#answer !== undefined) return this.#answer.promise;
     this.#answer = Promise.withResolvers<Reply>();
     const { cell, call } = this;
-    cell.addUnfinished(this);
+    cell.belongings.addUnfinished(this);
     cell.kind.host.deadlines.add(this, Math.min(call.timeoutMs, cell.kind.options.requestTimeoutMs));
     call.onCancel((reason) => this.#reject(reason));
     return this.#answer.promise;
@@ -177,7 +179,7 @@ export abstract class RequestTurn<Reply extends object> implements WaitingEvent,
     this.#answered = true;
     // While the handler goes on for nobody, the limit stays: it is what lets the session idle again.
     if (!this.#counted) this.cell.kind.host.deadlines.remove(this);
-    this.cell.removeUnfinished(this);
+    this.cell.belongings.removeUnfinished(this);
     this.call.onCancel(undefined);
     return true;
   }

@@ -29,7 +29,7 @@ export class SessionTimer {
 
   /** It will not run again. */
   forget(): void {
-    this.cell.removeTimer(this);
+    this.cell.belongings.removeTimer(this);
   }
 
   /** The session has ended. */
@@ -51,7 +51,7 @@ export function adopt<Kind extends Handle>(handle: Kind, timer: SessionTimer): K
     return handle;
   }
   timerOf.set(handle, timer);
-  timer.cell.addTimer(timer);
+  timer.cell.belongings.addTimer(timer);
   Object.setPrototypeOf(handle, "refresh" in handle ? timeoutPrototype : immediatePrototype);
   return handle;
 }
@@ -68,7 +68,7 @@ const timeoutPrototype = Object.create(nativeTimeout, {
     value(this: NodeJS.Timeout): NodeJS.Timeout {
       const timer = timerOf.get(this);
       if (timer?.cell.ended === true) return this;
-      timer?.cell.addTimer(timer);
+      timer?.cell.belongings.addTimer(timer);
       return nativeTimeout.refresh.call(this);
     },
   },

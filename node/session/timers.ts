@@ -80,7 +80,10 @@ function sessionImmediate(callback: Callback, ...parameters: unknown[]): NodeJS.
 function sessionClear(handle: NodeJS.Timeout | string | number | undefined): void {
   native.clearTimeout(handle);
   if (typeof handle === "object" && handle !== null) timerOf.get(handle)?.forget();
-  else if (handle !== undefined) current.getStore()?.timerNumbered(Number(handle))?.forget();
+  else if (handle !== undefined) {
+    const number = Number(handle);
+    for (const timer of current.getStore()?.belongings.timers ?? []) if (timer.number === number) timer.forget();
+  }
 }
 
 function sessionClearImmediate(handle: NodeJS.Immediate | undefined): void {

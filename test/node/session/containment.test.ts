@@ -12,7 +12,7 @@ class Counter extends SessionServer {
     if (pathname === "/wait") return new Promise(() => {});
     return new Response(String(this.count));
   }
-  override onMessage(): void {}
+  override onMessage(_socket: SessionSocket, _message: string | Uint8Array): void | Promise<void> {}
 }
 
 const boom = new Error("boom");
@@ -115,7 +115,7 @@ describe.each([
 
 test("a crash in a socket hook ends that session and nothing else", async () => {
   class Sockets extends Counter {
-    override async onMessage(_socket?: SessionSocket, message?: string | Uint8Array): Promise<void> {
+    override async onMessage(_socket: SessionSocket, message: string | Uint8Array): Promise<void> {
       await Promise.resolve();
       if (message === "fault") throw boom;
     }

@@ -6,7 +6,7 @@ let seen: string[] = [];
 
 class Room extends SessionServer {
   static readonly options = { idleMs: 1_000, maxSockets: 3, maxMessageBytes: 10, maxBufferedBytes: 100 };
-  override onConnect(socket: SessionSocket, request: Request): void {
+  override onConnect(socket: SessionSocket, request: Request): void | Promise<void> {
     seen = [];
     socket.attachment = new URL(request.url).pathname;
     socket.send(`hello ${this.sockets().length}`);

@@ -1,0 +1,67 @@
+// How a session ends, seen from each side: the reason for the registry, the close of its sockets, the errors of its requests.
+
+import { MeshError, type SessionId } from "#proto";
+import { stopEndings, type EndReason, type StopReason } from "./end-reason.ts";
+
+/** WebSocket close code "internal error". */
+const CLOSE_FAILED = 1011;
+
+export interface Ending {
+  readonly reason: EndReason;
+  readonly closeCode: number;
+  readonly closeText: string;
+  /** For requests whose handler may have run. */
+  readonly begun: MeshError;
+  /** For requests that were still waiting. */
+  readonly waiting: MeshError;
+  /** What the session crashed of or was killed for. */
+  readonly error?: unknown;
+}
+
+export function stopped(id: SessionId, why: StopReason): Ending {
+  return {
+    ...stopEndings[why],
+    closeText: `session stopped: ${why}`,
+    begun: lost(id, `the session stopped (${why}) before it had answered`),
+    waiting: notRun(id),
+  };
+}
+
+export function evicted(id: SessionId, closeCode: number): Ending {
+  return {
+    reason: "evicted",
+    closeCode,
+    closeText: "session lost its host",
+    begun: lost(id, "the node of the session was evicted before it had answered"),
+    waiting: notRun(id),
+  };
+}
+
+/** Those who waited hear of the crash too: sent again, each would crash a server that cannot start. */
+export function crashed(id: SessionId, error: unknown): Ending {
+  const begun = new MeshError("session_crashed", "the session crashed; the log of its node says why", {
+    session: id.key,
+    cause: error,
+  });
+  return { reason: "crashed", closeCode: CLOSE_FAILED, closeText: "session crashed", begun, waiting: begun, error };
+}
+
+export function killed(error: MeshError): Ending {
+  return {
+    reason: "killed",
+    closeCode: CLOSE_FAILED,
+    closeText: "session killed",
+    begun: error,
+    waiting: error,
+    error,
+  };
+}
+
+/** Nothing of the request has run, so it may go to the session's next server. */
+export function notRun(id: SessionId): MeshError {
+  return new MeshError("session_stopped", `${id.key} stopped before it looked at the request`, { session: id.key });
+}
+
+function lost(id: SessionId, message: string): MeshError {
+  return new MeshError("session_lost", message, { session: id.key });
+}
