@@ -2,12 +2,15 @@
 
 import { existsSync, readFileSync, readdirSync } from "node:fs";
 import path from "node:path";
+import type { Profile } from "./scenario.ts";
 
 interface CpuProfile {
   readonly nodes: readonly {
     readonly id: number;
     readonly callFrame: { readonly functionName: string; readonly url: string; readonly lineNumber: number };
   }[];
+  /** On the monotonic clock, in microseconds. */
+  readonly startTime: number;
   readonly samples: readonly number[];
   readonly timeDeltas: readonly number[];
 }
@@ -26,16 +29,18 @@ export function workerProfiles(folder: string): string[] {
     .filter((file) => readFileSync(file, "utf8").includes(WORKER_ENTRY));
 }
 
-/** The functions with the most time of their own, one a line, with their share of the busy time. */
-export function topFunctions(file: string): string {
+/** The functions with the most time of their own within the windows, one a line, with their share of the busy time. */
+export function topFunctions(file: string, windows: Profile["windows"]): string {
   const profile = JSON.parse(readFileSync(file, "utf8")) as CpuProfile;
   const names = new Map(profile.nodes.map(({ id, callFrame }) => [id, nameOf(callFrame)]));
   const selfUs = new Map<string, number>();
   let busyUs = 0;
+  let nowUs = profile.startTime;
   for (const [at, id] of profile.samples.entries()) {
     const name = names.get(id) ?? "?";
     const us = profile.timeDeltas[at] ?? 0;
-    if (IDLE.has(name)) continue;
+    nowUs += us;
+    if (IDLE.has(name) || !windows.some(({ fromUs, toUs }) => nowUs >= fromUs && nowUs <= toUs)) continue;
     busyUs += us;
     selfUs.set(name, (selfUs.get(name) ?? 0) + us);
   }

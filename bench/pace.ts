@@ -35,3 +35,6 @@ export const quickPace: Pace = {
   idleSessions: 5_000,
   idleSockets: 200,
 };
+
+/** One long round: a profile needs samples more than medians, and workers that end soon enough to write it. */
+export const profilePace: Pace = { ...fullPace, rounds: 1, warmUpSeconds: 4, seconds: 6 };

@@ -5,11 +5,17 @@ import { meets, type LoadRow, type MemoryRow, type Row } from "./row.ts";
 export function report(rows: readonly Row[]): string {
   const loads = rows.filter((row) => row.type === "load");
   const memories = rows.filter((row) => row.type === "memory");
+  const starved = loads.some(({ control, mesh }) => Math.min(control.coreShare, mesh.coreShare) < BUSY_SHARE);
   return [
     ...(loads.length === 0 ? [] : [aligned([LOAD_TITLES, ...loads.map(loadCells)])]),
     ...(memories.length === 0 ? [] : [aligned([MEMORY_TITLES, ...memories.map(memoryCells)])]),
+    ...(starved ? [STARVED] : []),
   ].join("\n\n");
 }
+
+/** Less than this of a core, and the servers were not what limited the rate. */
+const BUSY_SHARE = 0.85;
+const STARVED = "* the servers did not get a whole core, or were not given enough to do: compare by CPU, not by rate";
 
 const SIDE_TITLES = ["p50 ms", "p99 ms", "CPU us"];
 const LOAD_TITLES = ["", "control/s", ...SIDE_TITLES, "mesh/s", ...SIDE_TITLES, "ratio", "by CPU", "target", ""];
@@ -17,7 +23,7 @@ const MEMORY_TITLES = ["bytes each", "count", "control", "mesh", "ratio", "targe
 
 function loadCells(row: LoadRow): string[] {
   const sides = [row.control, row.mesh].flatMap((side) => [
-    Math.round(side.perSecond).toLocaleString("en"),
+    `${Math.round(side.perSecond).toLocaleString("en")}${side.coreShare < BUSY_SHARE ? "*" : " "}`,
     side.p50Ms.toFixed(1),
     side.p99Ms.toFixed(1),
     numberText(side.cpuUsEach, 1),

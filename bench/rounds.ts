@@ -3,6 +3,7 @@
 import type { LoadResult } from "./load/wrk.ts";
 import type { Pace } from "./pace.ts";
 import { cpuUs } from "./process.ts";
+import type { Profile, Setting } from "./scenario.ts";
 
 export interface Side {
   /** Processes whose CPU the load costs. */
@@ -16,6 +17,8 @@ export interface SideFigures {
   readonly p99Ms: number;
   /** Of all server processes together; NaN where it cannot be read. */
   readonly cpuUsEach: number;
+  /** The share of a core that the servers used: well under 1, and the rate says what else was on the machine, or that the load was too small. */
+  readonly coreShare: number;
 }
 
 export interface Comparison {
@@ -27,15 +30,11 @@ export interface Comparison {
   readonly cpuRatio: number;
 }
 
-export async function compare(
-  control: Side,
-  mesh: Side,
-  pace: Pace,
-  say: (message: string) => void,
-): Promise<Comparison> {
+export async function compare(control: Side, mesh: Side, setting: Setting): Promise<Comparison> {
+  const { pace, say, profile } = setting;
   const rounds: { readonly control: SideFigures; readonly mesh: SideFigures }[] = [];
   for (let round = 1; round <= pace.rounds; round++) {
-    const measured = { control: await measure(control, pace), mesh: await measure(mesh, pace) };
+    const measured = { control: await measure(control, pace), mesh: await measure(mesh, pace, profile) };
     say(`  round ${round}: control ${whole(measured.control.perSecond)}/s, mesh ${whole(measured.mesh.perSecond)}/s`);
     rounds.push(measured);
   }
@@ -47,16 +46,30 @@ export async function compare(
   };
 }
 
-async function measure(side: Side, pace: Pace): Promise<SideFigures> {
+async function measure(side: Side, pace: Pace, profile?: Profile): Promise<SideFigures> {
   await side.load(pace.warmUpSeconds);
   const before = cpuUs(side.pids);
+  const fromUs = monotonicUs();
   const { count, perSecond, p50Ms, p99Ms } = await side.load(pace.seconds);
-  return { perSecond, p50Ms, p99Ms, cpuUsEach: (cpuUs(side.pids) - before) / count };
+  profile?.windows.push({ fromUs, toUs: monotonicUs() });
+  const cpuUsEach = (cpuUs(side.pids) - before) / count;
+  return { perSecond, p50Ms, p99Ms, cpuUsEach, coreShare: (cpuUsEach * perSecond) / 1e6 };
+}
+
+/** The clock of CPU profiles. */
+function monotonicUs(): number {
+  return Number(process.hrtime.bigint() / 1000n);
 }
 
 function middle(figures: readonly SideFigures[]): SideFigures {
   const of = (name: keyof SideFigures): number => median(figures.map((one) => one[name]));
-  return { perSecond: of("perSecond"), p50Ms: of("p50Ms"), p99Ms: of("p99Ms"), cpuUsEach: of("cpuUsEach") };
+  return {
+    perSecond: of("perSecond"),
+    p50Ms: of("p50Ms"),
+    p99Ms: of("p99Ms"),
+    cpuUsEach: of("cpuUsEach"),
+    coreShare: of("coreShare"),
+  };
 }
 
 export function median(values: readonly number[]): number {

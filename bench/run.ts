@@ -6,11 +6,11 @@ import path from "node:path";
 import { parseArgs } from "node:util";
 import { topFunctions, workerProfiles } from "./cpu-profile.ts";
 import { hasWrk } from "./load/wrk.ts";
-import { fullPace, quickPace } from "./pace.ts";
+import { fullPace, profilePace, quickPace } from "./pace.ts";
 import { canPin } from "./process.ts";
 import { report } from "./report.ts";
 import type { Row } from "./row.ts";
-import type { Scenario } from "./scenario.ts";
+import type { Profile, Scenario } from "./scenario.ts";
 import { hopOverTcp, hopOverUnixSocket, socketHop } from "./scenarios/hop.ts";
 import { localHit } from "./scenarios/local-hit.ts";
 import { sessionMemory, socketMemory } from "./scenarios/memory.ts";
@@ -42,14 +42,15 @@ async function main(): Promise<number> {
     return 1;
   }
   if (!canPin) say("without taskset and a second core, servers and load share what there is: read ratios, not rates");
-  const pace = options.quick ? quickPace : fullPace;
-  const profileDir = options.profile ? mkdtempSync(path.join(os.tmpdir(), "mesh-profile-")) : undefined;
+  const pace = options.quick ? quickPace : options.profile ? profilePace : fullPace;
+  const folder = options.profile ? mkdtempSync(path.join(os.tmpdir(), "mesh-profile-")) : undefined;
   const rows: Row[] = [];
   for (const scenario of chosen) {
     say(scenario.name);
-    const dir = profileDir === undefined ? undefined : path.join(profileDir, scenario.name);
-    rows.push(...(await scenario.run({ pace, profileDir: dir, say })));
-    if (dir !== undefined) sayProfiles(dir);
+    const profile: Profile | undefined =
+      folder === undefined ? undefined : { folder: path.join(folder, scenario.name), windows: [] };
+    rows.push(...(await scenario.run({ pace, say, ...(profile && { profile }) })));
+    if (profile !== undefined) sayProfile(profile);
   }
   console.log(`\n${report(rows)}`);
   if (options.json !== undefined)
@@ -76,8 +77,10 @@ function readOptions() {
   return undefined;
 }
 
-function sayProfiles(folder: string): void {
-  for (const file of workerProfiles(folder)) say(`\n${file}\n${topFunctions(file)}\n`);
+function sayProfile({ folder, windows }: Profile): void {
+  const files = workerProfiles(folder);
+  if (files.length === 0) say(`no worker has left a profile in ${folder}: it was killed before it had ended`);
+  for (const file of files) say(`\n${file}\n${topFunctions(file, windows)}\n`);
 }
 
 function say(message: string): void {

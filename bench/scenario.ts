@@ -5,10 +5,16 @@ import type { Row } from "./row.ts";
 
 export interface Setting {
   readonly pace: Pace;
-  /** Meshes write their CPU profiles there. */
-  readonly profileDir: string | undefined;
+  readonly profile?: Profile;
   /** Progress, for a person who waits. */
   readonly say: (message: string) => void;
+}
+
+export interface Profile {
+  /** Meshes write the CPU profiles of their processes there when they end. */
+  readonly folder: string;
+  /** When the mesh was measured, in microseconds of the monotonic clock: starts, warm-ups and ends are left out of account. */
+  readonly windows: { readonly fromUs: number; readonly toUs: number }[];
 }
 
 export interface Scenario {

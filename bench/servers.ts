@@ -6,6 +6,7 @@ import path from "node:path";
 import { fileURLToPath } from "node:url";
 import type { NodeInfo } from "#node";
 import { end, firstLine, startPinned } from "./process.ts";
+import type { Profile } from "./scenario.ts";
 
 export interface Server extends AsyncDisposable {
   /** Of the gateway that the load goes to. */
@@ -21,8 +22,8 @@ export interface Server extends AsyncDisposable {
 export interface ServerWish {
   /** Collect garbage when asked for the memory in use. */
   readonly exposeGc?: boolean;
-  /** Write a CPU profile of each process into this folder when it ends. */
-  readonly profileDir?: string | undefined;
+  /** Write a CPU profile of each process when it ends. */
+  readonly profile?: Profile | undefined;
 }
 
 export interface MeshWish extends ServerWish {
@@ -44,7 +45,7 @@ export async function startControl(control: keyof typeof CONTROLS, wish: ServerW
     command: process.execPath,
     args: [CONTROLS[control]],
     // The control is never profiled: it is not ours to improve.
-    env: nodeOptions({ ...wish, profileDir: undefined }),
+    env: nodeOptions({ ...wish, profile: undefined }),
   });
   const { port } = (await firstLine(child, `the ${control} control`)) as { port: number };
   const pids = [child.pid ?? 0];
@@ -105,7 +106,7 @@ function nodeOptions(wish: ServerWish): { NODE_OPTIONS?: string } {
   const options = [
     process.env["NODE_OPTIONS"] ?? "",
     wish.exposeGc === true ? "--expose-gc" : "",
-    wish.profileDir === undefined ? "" : `--cpu-prof --cpu-prof-dir=${wish.profileDir}`,
+    wish.profile === undefined ? "" : `--cpu-prof --cpu-prof-dir=${wish.profile.folder}`,
   ].filter((option) => option !== "");
   return options.length === 0 ? {} : { NODE_OPTIONS: options.join(" ") };
 }

@@ -1,5 +1,5 @@
-// WebSocket load, as a process of its own: raw sockets, one frame built beforehand, one message in flight on each socket. Echoes are not
-// parsed, only compared in length and first byte, so that the load costs less than what it measures. ws-sockets.ts drives it over IPC.
+// WebSocket load, as a process of its own: raw sockets, one frame built beforehand, one message in flight on each socket. Echoes are only
+// compared in length and first byte, so that the load costs less than what it measures. ws-sockets.ts drives it over IPC.
 
 import { randomBytes } from "node:crypto";
 import { once } from "node:events";
@@ -9,12 +9,14 @@ import type { LoadResult } from "./wrk.ts";
 const PAYLOAD = Buffer.from("a message of thirty-two letters.");
 const MASK = Buffer.from([0x37, 0xfa, 0x21, 0x3d]);
 const TEXT_FRAME = 0x81;
+const PING_FRAME = 0x89;
+const PONG = Buffer.concat([Buffer.from([0x8a, 0x80]), MASK]);
 const FRAME = Buffer.concat([
   Buffer.from([TEXT_FRAME, 0x80 | PAYLOAD.length]),
   MASK,
   PAYLOAD.map((byte, at) => byte ^ (MASK[at % 4] ?? 0)),
 ]);
-const ECHO_BYTES = 2 + PAYLOAD.length;
+const EMPTY = Buffer.alloc(0);
 /** Handshakes under way at once: more would overflow a listener's backlog. */
 const OPENING_MAX = 64;
 /** Latencies are kept to 0.05 ms, up to 5 s. */
@@ -35,7 +37,7 @@ const latencies = new Uint32Array(BUCKETS);
 /** One client. */
 class Client {
   readonly socket: net.Socket;
-  #got = 0;
+  #rest: Buffer = EMPTY;
   #sentAt = 0;
 
   constructor(socket: net.Socket) {
@@ -51,11 +53,18 @@ class Client {
   }
 
   #take(bytes: Buffer): void {
-    if (this.#got === 0 && bytes[0] !== TEXT_FRAME) fail(`an unexpected frame 0x${bytes.toString("hex")}`);
-    this.#got += bytes.length;
-    if (this.#got < ECHO_BYTES) return;
-    if (this.#got > ECHO_BYTES) fail("more came back than was sent");
-    this.#got = 0;
+    let rest = this.#rest.length === 0 ? bytes : Buffer.concat([this.#rest, bytes]);
+    // No frame of ours is longer than 125 bytes, so its second byte is its length.
+    while (rest.length >= 2 && rest.length >= 2 + (rest[1] ?? 0)) {
+      if (rest[0] === TEXT_FRAME && rest[1] === PAYLOAD.length) this.#echoed();
+      else if (rest[0] === PING_FRAME && rest[1] === 0) this.socket.write(PONG);
+      else fail(`an unexpected frame ${rest.toString("hex")}`);
+      rest = rest.subarray(2 + (rest[1] ?? 0));
+    }
+    this.#rest = rest;
+  }
+
+  #echoed(): void {
     waiting -= 1;
     const now = performance.now();
     const bucket = Math.min(BUCKETS - 1, Math.floor((now - this.#sentAt) * BUCKETS_PER_MS));

@@ -14,8 +14,9 @@ export const hopOverTcp = requestHop("hop-tcp", "tcp", "to a node of another mac
 export const socketHop: Scenario = {
   name: "ws-hop",
   needsWrk: false,
-  async run({ pace, profileDir, say }) {
-    await using mesh = await startMesh({ nodes: 2, link: "unix", profileDir });
+  async run(setting) {
+    const { pace, profile } = setting;
+    await using mesh = await startMesh({ nodes: 2, link: "unix", profile });
     const sorted = await namesByNode(mesh, "/sessions/echo/e", pace.sockets);
     await using near = await openSockets({ port: mesh.port, paths: sorted.near, sockets: pace.sockets });
     await using far = await openSockets({ port: mesh.port, paths: sorted.far, sockets: pace.sockets });
@@ -24,7 +25,7 @@ export const socketHop: Scenario = {
       load: (seconds: number): Promise<LoadResult> => sockets.echo(seconds),
     });
     const what = "WebSocket echo, hop to a worker of this machine (control: local)";
-    return [{ type: "load", what, target: 0.5, ...(await compare(side(near), side(far), pace, say)) }];
+    return [{ type: "load", what, target: 0.5, ...(await compare(side(near), side(far), setting)) }];
   },
 };
 
@@ -32,14 +33,15 @@ function requestHop(name: string, link: MeshWish["link"] & string, where: string
   return {
     name,
     needsWrk: true,
-    async run({ pace, profileDir, say }) {
-      await using mesh = await startMesh({ nodes: 2, link, profileDir });
+    async run(setting) {
+      const { pace, profile } = setting;
+      await using mesh = await startMesh({ nodes: 2, link, profile });
       const sorted = await namesByNode(mesh, "/sessions/counter/s", pace.sessions);
       const side = (inTurn: readonly string[]) => ({
         pids: mesh.pids,
         load: (seconds: number) => runWrk(mesh.port, { inTurn }, seconds),
       });
-      const comparison = await compare(side(sorted.near), side(sorted.far), pace, say);
+      const comparison = await compare(side(sorted.near), side(sorted.far), setting);
       return [{ type: "load", what: `hop ${where} (control: local)`, target: 0.5, ...comparison }];
     },
   };

@@ -8,15 +8,16 @@ import type { Scenario } from "../scenario.ts";
 export const newSession: Scenario = {
   name: "new-session",
   needsWrk: true,
-  async run({ pace, profileDir, say }) {
+  async run(setting) {
+    const { profile } = setting;
     await using control = await startControl("http");
-    await using mesh = await startMesh({ nodes: 1, profileDir });
+    await using mesh = await startMesh({ nodes: 1, profile });
     let runs = 0;
     const side = ({ port, pids }: typeof control) => ({
       pids,
       load: (seconds: number) => runWrk(port, { fresh: `/sessions/counter/r${++runs}-` }, seconds),
     });
     const what = "request to a new session each time, local";
-    return [{ type: "load", what, target: 0.8, ...(await compare(side(control), side(mesh), pace, say)) }];
+    return [{ type: "load", what, target: 0.8, ...(await compare(side(control), side(mesh), setting)) }];
   },
 };

@@ -8,9 +8,10 @@ import type { Scenario } from "../scenario.ts";
 export const wsEcho: Scenario = {
   name: "ws-echo",
   needsWrk: false,
-  async run({ pace, profileDir, say }) {
+  async run(setting) {
+    const { pace, profile } = setting;
     await using control = await startControl("ws");
-    await using mesh = await startMesh({ nodes: 1, profileDir });
+    await using mesh = await startMesh({ nodes: 1, profile });
     const paths = Array.from({ length: pace.sockets }, (_, at) => `/sessions/echo/e${at}`);
     const open = ({ port }: typeof control) => openSockets({ port, paths, sockets: pace.sockets });
     await using controlSockets = await open(control);
@@ -19,7 +20,7 @@ export const wsEcho: Scenario = {
       pids,
       load: (seconds: number) => sockets.echo(seconds),
     });
-    const comparison = await compare(side(control, controlSockets), side(mesh, meshSockets), pace, say);
+    const comparison = await compare(side(control, controlSockets), side(mesh, meshSockets), setting);
     const what = `WebSocket echo, ${pace.sockets.toLocaleString("en")} sockets, local`;
     return [{ type: "load", what, target: 0.8, ...comparison }];
   },
