@@ -2,6 +2,9 @@
 // no mesh work. However it ends, nothing of what it started is left: nodes see the end of their IPC channel, the keeper of
 // NATS sees the end of its pipe.
 
+import { mkdtempSync, rmSync } from "node:fs";
+import os from "node:os";
+import path from "node:path";
 import type { NodeInfo } from "#node";
 import { MeshError } from "#proto";
 import { appPath } from "./app-path.ts";
@@ -81,6 +84,8 @@ class Launch {
   readonly #ending: Ending;
   readonly #output: NodeOutput;
   readonly #infra: Infra[] = [];
+  /** For the links. A worker that was killed leaves its socket behind; here it goes with the mesh. */
+  readonly #socketDir = mkdtempSync(path.join(os.tmpdir(), "mesh-up-"));
   #fleet: Fleet | undefined;
 
   constructor(app: string, options: UpOptions, plans: readonly NodePlan[], ending: Ending) {
@@ -140,6 +145,7 @@ class Launch {
   async stop(): Promise<void> {
     removeUpFile(process.cwd(), process.pid);
     await this.#fleet?.stop(this.#ending.insisted);
+    rmSync(this.#socketDir, { recursive: true, force: true });
     await Promise.all(this.#infra.map((infra) => infra.stop()));
   }
 
@@ -158,6 +164,7 @@ class Launch {
       MESH_BIND: "127.0.0.1",
       MESH_HOST: "127.0.0.1",
       MESH_PORT: String(plan.port),
+      MESH_SOCKET_DIR: this.#socketDir,
       MESH_ADMIN_BIND: "127.0.0.1",
       MESH_ADMIN_PORT: String(plan.adminPort),
     };

@@ -2,7 +2,7 @@
 
 import { execFile } from "node:child_process";
 import { once } from "node:events";
-import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import net from "node:net";
 import os from "node:os";
 import path from "node:path";
@@ -75,9 +75,12 @@ test("Ctrl-C ends every process and removes the state file", async () => {
   const mesh = await start();
   expect(marked(mesh.launcher.mark).length).toBeGreaterThan(6);
   expect(existsSync(path.join(mesh.launcher.folder, ".mesh", "up.json"))).toBe(true);
+  const sockets = readEnv(mesh.nodes[0]?.pid ?? 0, "MESH_SOCKET_DIR");
+  expect(readdirSync(sockets)).toHaveLength(4);
   mesh.launcher.signal("SIGINT");
   expect(await mesh.launcher.exited).toEqual({ code: 0, signal: null });
   expect(marked(mesh.launcher.mark)).toEqual([]);
+  expect(existsSync(sockets)).toBe(false);
   expect(existsSync(path.join(mesh.launcher.folder, ".mesh", "up.json"))).toBe(false);
 });
 
@@ -150,6 +153,11 @@ async function run(launcher: Launcher, args: readonly string[]): Promise<string>
 
 async function ask(launcher: Launcher, args: readonly string[]): Promise<unknown> {
   return JSON.parse(await run(launcher, args));
+}
+
+function readEnv(pid: number, name: string): string {
+  const entries = readFileSync(`/proc/${pid}/environ`, "utf8").split("\0");
+  return entries.find((entry) => entry.startsWith(`${name}=`))?.slice(name.length + 1) ?? "";
 }
 
 function storeOf(launcher: Launcher): string {
