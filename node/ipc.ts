@@ -20,8 +20,10 @@ export type ToWorker =
   | { readonly type: "loads"; readonly loads: ReadonlyMap<string, readonly WorkerLoad[]> }
   /** Take no new session; serve on. */
   | { readonly type: "drain" }
-  /** End all sessions in order, then exit. */
+  /** End all sessions in order, take no clients any more, and say `stopped`; peers are answered until `exit`. */
   | { readonly type: "stop"; readonly reason: "drain" | "shutdown"; readonly limitMs: number }
+  /** Close the links, after `graceMs` at most for peers to leave, and exit. */
+  | { readonly type: "exit"; readonly graceMs: number }
   /** The node was evicted: drop everything at once and exit. */
   | { readonly type: "fence"; readonly reason: string }
   | { readonly type: "query"; readonly id: number; readonly query: WorkerQuery };
@@ -33,8 +35,10 @@ export type FromWorker =
   | { readonly type: "settled" }
   /** A peer has shown an epoch that our view has not reached. */
   | { readonly type: "refresh"; readonly epoch: number }
-  | { readonly type: "load"; readonly load: WorkerLoad }
+  /** `accepting`: new sessions may start; false from the drain on. */
+  | { readonly type: "load"; readonly load: WorkerLoad; readonly accepting: boolean }
   | { readonly type: "answer"; readonly id: number; readonly answer: WorkerAnswer }
+  | { readonly type: "stopped" }
   /** Cannot start; the process exits after this. */
   | { readonly type: "failed"; readonly code: ErrorCode; readonly message: string };
 

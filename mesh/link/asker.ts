@@ -62,6 +62,11 @@ export class Asker {
     };
   }
 
+  /** Nothing is under way. */
+  get idle(): boolean {
+    return this.#exchanges.size === 0;
+  }
+
   call(call: SessionCall, options: CallOptions): Promise<CallOutcome<SessionReply>> {
     const refusal = this.#refusal(call);
     if (refusal !== undefined) return Promise.resolve(refusal);

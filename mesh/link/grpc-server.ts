@@ -87,6 +87,7 @@ class GrpcLinkServer implements LinkListener {
   readonly #connections = new Set<net.Socket>();
   readonly #links = new Set<AnsweringLink>();
   readonly #sweeper: NodeJS.Timeout;
+  #lastLinkGone = (): void => {};
 
   constructor(options: ListenLinksOptions) {
     this.#options = options;
@@ -126,6 +127,17 @@ class GrpcLinkServer implements LinkListener {
     }
   }
 
+  deserted(limitMs: number): Promise<void> {
+    return new Promise((resolve) => {
+      if (this.#links.size === 0) return resolve();
+      const limit = setTimeout(resolve, limitMs);
+      this.#lastLinkGone = () => {
+        clearTimeout(limit);
+        resolve();
+      };
+    });
+  }
+
   async close(): Promise<void> {
     clearInterval(this.#sweeper);
     unsubscribe(STREAM_CREATED, widenWindow);
@@ -146,7 +158,10 @@ class GrpcLinkServer implements LinkListener {
         service: this.#options.service,
         epoch: () => this.#options.epoch(),
         onUp: () => this.#replaceOlder(link),
-        onClosed: () => this.#links.delete(link),
+        onClosed: () => {
+          this.#links.delete(link);
+          if (this.#links.size === 0) this.#lastLinkGone();
+        },
       },
     );
     this.#links.add(link);

@@ -12,6 +12,8 @@ import type { CallOptions, CallOutcome, Links } from "./port.ts";
 const WAITING_MAX = 10_000;
 /** How often late heads are looked for, and whatever a terminated session left undone is taken up. */
 const SWEEP_MS = 500;
+/** For answers of a worker that has left. Longer only delays the news that a worker has died behind a dead network. */
+const LEAVING_MS = 1_000;
 
 export interface LinksOptions {
   readonly self: WorkerId;
@@ -34,6 +36,8 @@ interface Peer {
 class PeerLinks implements Links {
   readonly #options: LinksOptions;
   readonly #peers = new Map<WorkerId, Peer>();
+  /** Links to workers that have left, until all is answered. */
+  readonly #leaving = new Map<AskingLink, { readonly id: WorkerId; readonly untilMs: number }>();
   #sweeper: NodeJS.Timeout | undefined;
   #closed = false;
 
@@ -65,15 +69,20 @@ class PeerLinks implements Links {
 
   retain(members: readonly Member[]): void {
     const ids = new Set(members.map((member) => member.id));
+    const untilMs = performance.now() + LEAVING_MS;
     for (const [id, { link }] of this.#peers) {
-      if (!ids.has(id)) link.close(new MeshError("session_lost", `the worker ${id} has left the mesh`));
+      if (ids.has(id)) continue;
+      this.#peers.delete(id);
+      this.#leaving.set(link, { id, untilMs });
     }
+    this.#closeAnswered();
   }
 
   close(): Promise<void> {
     this.#closed = true;
     clearInterval(this.#sweeper);
     for (const { link } of this.#peers.values()) link.close(closedError());
+    for (const link of this.#leaving.keys()) link.close(closedError());
     return Promise.resolve();
   }
 
@@ -88,6 +97,7 @@ class PeerLinks implements Links {
       dial: (member, events) => dialLink(member, this.#options.machine, events),
       onClosed: () => {
         if (this.#peers.get(to.id)?.link === link) this.#peers.delete(to.id);
+        this.#leaving.delete(link);
       },
     });
     const peer = { link, waiting: 0 };
@@ -121,6 +131,16 @@ class PeerLinks implements Links {
   #sweep(): void {
     const nowMs = performance.now();
     for (const { link } of this.#peers.values()) link.sweep(nowMs);
+    for (const link of this.#leaving.keys()) link.sweep(nowMs);
+    this.#closeAnswered();
+  }
+
+  #closeAnswered(): void {
+    const nowMs = performance.now();
+    for (const [link, { id, untilMs }] of this.#leaving) {
+      if (link.isUp && !link.asker.idle && nowMs < untilMs) continue;
+      link.close(new MeshError("session_lost", `the worker ${id} has left the mesh`));
+    }
   }
 }
 

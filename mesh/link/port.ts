@@ -26,7 +26,10 @@ export interface Links {
   connect(to: Member, call: SessionCall, client: ClientEnd, options: CallOptions): Promise<CallOutcome<SessionEnd>>;
   /** Rejects with MeshError on time-out or when the link breaks: the outcome at the peer is then unknown. */
   ask(to: Member, question: AskFrame, timeoutMs: number): Promise<AnswerFrame>;
-  /** Closes the links to workers that are not in the list; their calls fail with `session_lost`. */
+  /**
+   * Opens nothing more on links to workers that are not in the list. What is under way there may still be answered for a second, since
+   * a worker that left in order answers everybody before it goes; then it fails with `session_lost`.
+   */
   retain(members: readonly Member[]): void;
   close(): Promise<void>;
 }
@@ -54,5 +57,7 @@ export interface LinkListener {
   readonly socket: string;
   /** Closes the links from workers that are not in the list; what they asked for is cancelled. */
   retain(members: readonly Member[]): void;
+  /** Resolves when no peer has a link to this worker any more, or after `limitMs`. */
+  deserted(limitMs: number): Promise<void>;
   close(): Promise<void>;
 }

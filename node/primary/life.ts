@@ -12,8 +12,10 @@ import { WorkerQuestions } from "./worker-questions.ts";
 
 /** Time for sessions to run `onStop` when the node ends without a drain. */
 const STOP_LIMIT_MS = 2_000;
-/** On top of that, for sockets to close and processes to exit, before they are killed. */
+/** On top of that, for sockets to close; and again for processes to exit, before they are killed. */
 const EXIT_GRACE_MS = 1_000;
+/** Peers close their links within milliseconds of the view that says we left; one that is stuck must not keep us. */
+const LINK_GRACE_MS = 1_000;
 /** A registry that does not answer must not keep a node from ending. */
 const LEAVE_LIMIT_MS = 2_000;
 /** An outage of the registry may last so long before silence counts although most of the view is silent. */
@@ -40,6 +42,7 @@ export class Life {
   readonly #started = Promise.withResolvers<void>();
   readonly #fenced = Promise.withResolvers<string>();
   readonly #empty = Promise.withResolvers<void>();
+  readonly #stopped = Promise.withResolvers<void>();
   readonly #ownLoads = new Map<number, WorkerLoad>();
   readonly questions: WorkerQuestions;
   #loads: ReadonlyMap<string, readonly WorkerLoad[]> = new Map();
@@ -136,7 +139,6 @@ export class Life {
         this.#log.warn("could not announce the drain", { error: MeshError.from(error).message });
       });
       await Promise.race([announced, limit.promise, cutShort]);
-      this.#noteEmpty();
       await Promise.race([this.#empty.promise, limit.promise, cutShort]);
     } finally {
       clearTimeout(timer);
@@ -150,21 +152,33 @@ export class Life {
     this.#membership = undefined;
   }
 
+  /** First the sessions, then the place in the view, then the processes: whoever still sends here gets an answer until the view says no. */
   async end(reason: "drain" | "shutdown"): Promise<void> {
     this.#ending = true;
-    await this.#pool.end({ type: "stop", reason, limitMs: STOP_LIMIT_MS }, STOP_LIMIT_MS + EXIT_GRACE_MS);
+    this.#pool.retire();
+    this.#pool.broadcast({ type: "stop", reason, limitMs: STOP_LIMIT_MS });
+    this.#noteStopped();
+    await within(this.#stopped.promise, STOP_LIMIT_MS + EXIT_GRACE_MS);
+    // Peers who do not read of our leave would keep their links.
+    const graceMs = (await this.#leave()) ? LINK_GRACE_MS : 0;
+    await this.#pool.end({ type: "exit", graceMs }, graceMs + EXIT_GRACE_MS);
+  }
+
+  async #leave(): Promise<boolean> {
     const membership = this.#membership;
-    if (membership === undefined) return;
-    const limit = Promise.withResolvers<void>();
-    const timer = setTimeout(limit.resolve, LEAVE_LIMIT_MS);
-    const left = membership.leave().catch((error: unknown) => {
-      this.#log.warn("could not leave the view; the others will evict this node", {
-        error: MeshError.from(error).message,
-      });
-    });
-    await Promise.race([left, limit.promise]);
-    clearTimeout(timer);
+    if (membership === undefined) return false;
+    let hasLeft = false;
+    const leaving = membership.leave().then(
+      () => (hasLeft = true),
+      (error: unknown) => {
+        this.#log.warn("could not leave the view; the others will evict this node", {
+          error: MeshError.from(error).message,
+        });
+      },
+    );
+    await within(leaving, LEAVE_LIMIT_MS);
     await membership.close();
+    return hasLeft;
   }
 
   #record(): Omit<NodeRecord, "workers" | "state"> {
@@ -214,7 +228,12 @@ export class Life {
         break;
       case "load":
         this.#ownLoads.set(worker.index, message.load);
+        worker.drained = message.accepting === false && message.load.sessions === 0;
         if (this.#draining) this.#noteEmpty();
+        break;
+      case "stopped":
+        worker.stopped = true;
+        this.#noteStopped();
         break;
       case "answer":
         this.questions.answered(message.id, message.answer);
@@ -243,7 +262,8 @@ export class Life {
   #onExit(worker: WorkerProcess, how: string): void {
     const sessions = this.#ownLoads.get(worker.index)?.sessions ?? 0;
     this.#ownLoads.delete(worker.index);
-    if (this.#ending) return;
+    if (this.#ending) return this.#noteStopped();
+    if (this.#draining) this.#noteEmpty();
     this.#log.warn("a worker died; its sessions are lost, another takes its place", {
       worker: worker.index,
       pid: worker.pid,
@@ -274,6 +294,19 @@ export class Life {
   }
 
   #noteEmpty(): void {
-    if (this.#sessions === 0) this.#empty.resolve();
+    // A report from before the drain may miss a session that was started after it.
+    if (this.#pool.processes.every((worker) => worker.drained)) this.#empty.resolve();
   }
+
+  #noteStopped(): void {
+    if (this.#pool.processes.every((worker) => worker.stopped)) this.#stopped.resolve();
+  }
+}
+
+/** Waits for the work, but no longer than that. */
+async function within(work: Promise<unknown>, limitMs: number): Promise<void> {
+  const limit = Promise.withResolvers<void>();
+  const timer = setTimeout(limit.resolve, limitMs);
+  await Promise.race([work, limit.promise]);
+  clearTimeout(timer);
 }

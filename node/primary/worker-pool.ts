@@ -24,6 +24,10 @@ export interface WorkerProcess {
   /** Set once it listens. */
   address: WorkerAddress | undefined;
   settled: boolean;
+  /** It takes no new session and has none. */
+  drained: boolean;
+  /** It has no session and no client any more, and waits for `exit`. */
+  stopped: boolean;
 }
 
 export interface WorkerPoolEvents {
@@ -72,10 +76,15 @@ export class WorkerPool {
     for (const index of this.#lives.keys()) this.send(index, message);
   }
 
-  /** Sends `message` to all, waits for their exits and kills who is still there after `limitMs`. No replacements any more. */
-  async end(message: ToWorker, limitMs: number): Promise<void> {
+  /** From now on a worker that dies is not replaced. */
+  retire(): void {
     this.#closing = true;
     for (const timer of this.#timers) clearTimeout(timer);
+  }
+
+  /** Sends `message` to all, waits for their exits and kills who is still there after `limitMs`. No replacements any more. */
+  async end(message: ToWorker, limitMs: number): Promise<void> {
+    this.retire();
     const exits = [...this.#lives.values()].map(({ worker }) => once(worker, "exit"));
     this.broadcast(message);
     const kill = setTimeout(() => this.kill(), limitMs);
@@ -98,6 +107,8 @@ export class WorkerPool {
       pid: worker.process.pid ?? 0,
       address: undefined,
       settled: false,
+      drained: false,
+      stopped: false,
     };
     const bornAt = performance.now();
     this.#lives.set(index, { process: life, worker });

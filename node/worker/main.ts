@@ -26,7 +26,8 @@ try {
   const worker = await WorkerServer.create(boot, tell, (code) => process.exit(code));
   process.on("message", (message: ToWorker) => {
     worker.receive(message);
-    if (message.type === "stop") void worker.stop(message.reason, message.limitMs).finally(() => process.exit(0));
+    if (message.type === "stop") void worker.stop(message.reason, message.limitMs);
+    if (message.type === "exit") void worker.leave(message.graceMs).finally(() => process.exit(0));
     if (message.type === "fence") void worker.fence().finally(() => process.exit(0));
   });
   await worker.start();

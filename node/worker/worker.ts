@@ -104,7 +104,7 @@ export class WorkerServer {
       address: { host: config.host, port: this.#listener.port, socket: this.#listener.socket },
       port,
     });
-    this.#loadTimer = setInterval(() => this.#tell({ type: "load", load: this.#meter.read() }), LOAD_MS);
+    this.#loadTimer = setInterval(() => this.#tellLoad(), LOAD_MS);
     this.#log.debug("listening", { index, port });
   }
 
@@ -133,26 +133,45 @@ export class WorkerServer {
         });
         break;
       case "stop":
+      case "exit":
       case "fence":
-        // Ending needs waiting, so whoever owns the process calls `stop` or `fence` and then exits.
+        // Ending needs waiting, so whoever owns the process calls `stop`, `leave` or `fence`.
         break;
     }
   }
 
-  /** Ends all sessions in order, tells clients, and closes everything. */
+  /**
+   * Ends all sessions in order and tells clients. Peers that still send requests here are told to go elsewhere, until `leave`: on a
+   * link that had closed already they could not know whether their request had begun.
+   */
   async stop(reason: "drain" | "shutdown", limitMs: number): Promise<void> {
     this.#accepting = false;
     await this.#host.stopAll(reason, limitMs);
     await this.#gateway.close({ graceMs: GATEWAY_GRACE_MS });
-    await this.#close();
+    this.#tell({ type: "stopped" });
   }
 
   /** The node was evicted: its sessions may live elsewhere by now, so nothing of them runs or is sent any more. */
   async fence(): Promise<void> {
     this.#accepting = false;
     this.#host.dropAll(CLOSE_RESTART);
-    await this.#gateway.close({ graceMs: 0 });
     await this.#close();
+  }
+
+  /** After `stop`: lets peers, who read of our leave in their views, have their last answers. */
+  async leave(graceMs: number): Promise<void> {
+    await this.#listener?.deserted(graceMs);
+    await this.#close();
+  }
+
+  async #close(): Promise<void> {
+    clearInterval(this.#loadTimer);
+    await this.#gateway.close({ graceMs: 0 });
+    this.#meter.close();
+    this.#router.close();
+    await this.#links.close();
+    await this.#listener?.close();
+    this.#host.close();
   }
 
   #gatewayRouter(application: MeshApplication): GatewayRouter {
@@ -169,13 +188,8 @@ export class WorkerServer {
     };
   }
 
-  async #close(): Promise<void> {
-    clearInterval(this.#loadTimer);
-    this.#meter.close();
-    this.#router.close();
-    await this.#links.close();
-    await this.#listener?.close();
-    this.#host.close();
+  #tellLoad(): void {
+    this.#tell({ type: "load", load: this.#meter.read(), accepting: this.#accepting });
   }
 
   async #tellWhenSettled(): Promise<void> {

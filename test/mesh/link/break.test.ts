@@ -210,6 +210,34 @@ describe("a link that breaks", () => {
   });
 });
 
+describe("a peer that has left", () => {
+  test("still answers what is under way, and then sees its last link go", async () => {
+    const reply = Promise.withResolvers<Served<SessionReply>>();
+    const started = signal();
+    const { links, member, listener } = await pair({
+      call: () => {
+        started.resolve();
+        return reply.promise;
+      },
+    });
+    const outcome = links.call(member, callOf(), options);
+    await started.promise;
+    links.retain([]);
+    const deserted = listener.deserted(10_000);
+    reply.resolve({ status: "moved", worker: undefined, epoch: 8 });
+    expect(await outcome).toMatchObject({ status: "moved", epoch: 8 });
+    await deserted;
+  });
+
+  test("is deserted at once when no link was made, and after the limit when one stays", async () => {
+    const { links, member, listener } = await pair({});
+    await listener.deserted(10_000);
+    await links.ask(member, { epoch: 7, ended: { sessions: [] } }, 1_000);
+    await listener.deserted(10);
+    expect(await links.ask(member, { epoch: 7, ended: { sessions: [] } }, 1_000)).toMatchObject({ ok: true });
+  });
+});
+
 describe("a peer that breaks the protocol", () => {
   const harm: [string, (peer: ReturnType<typeof rawPeer>) => void][] = [
     ["bytes that are no batch", (peer) => void peer.call.write(Buffer.from([0xff, 0xff, 0xff, 0xff]))],
