@@ -134,7 +134,8 @@ export class Directory {
     this.#dropStaleEntries();
     for (const round of this.#rounds) {
       for (const id of round.waiting) if (!this.#members.has(id)) round.waiting.delete(id);
-      for (const partition of round.partitions) if (this.#state[partition] === FOREIGN) round.partitions.delete(partition);
+      for (const partition of round.partitions)
+        if (this.#state[partition] === FOREIGN) round.partitions.delete(partition);
     }
     const recovery = gained === undefined ? undefined : this.#startRound(gained, members);
     this.#finishRounds();

@@ -69,7 +69,10 @@ interface Attempt<Reply> {
   there(to: Member, options: CallOptions): Promise<CallOutcome<Reply>>;
 }
 
-type Placement = { readonly status: "here" } | { readonly status: "there"; readonly worker: Member } | { readonly status: "wait" };
+type Placement =
+  | { readonly status: "here" }
+  | { readonly status: "there"; readonly worker: Member }
+  | { readonly status: "wait" };
 
 export class Router {
   readonly #self: WorkerId;
@@ -151,7 +154,9 @@ export class Router {
   route(call: SessionCall): SessionReply | Promise<SessionReply> {
     if (this.#serveable(call.id, call.onlyIfActive)) {
       const reply = this.#host.fetch(call);
-      return reply instanceof Promise ? reply.catch((error: unknown) => this.#again(error, this.#request(call))) : reply;
+      return reply instanceof Promise
+        ? reply.catch((error: unknown) => this.#again(error, this.#request(call)))
+        : reply;
     }
     return this.#carry(this.#request(call));
   }
@@ -181,7 +186,9 @@ export class Router {
       there: async (to): Promise<CallOutcome<void>> => {
         try {
           const answer = await this.#links.ask(to, { epoch: this.epoch, place: { key: id.key } }, SETTLE_FOR_PEER_MS);
-          return answer.ok ? { status: "reply", reply: undefined } : { status: "moved", worker: undefined, epoch: this.epoch };
+          return answer.ok
+            ? { status: "reply", reply: undefined }
+            : { status: "moved", worker: undefined, epoch: this.epoch };
         } catch (error) {
           return { status: "unreached", error: MeshError.from(error) };
         }
@@ -228,13 +235,16 @@ export class Router {
         if (!(reply instanceof Promise)) return { status: "reply", reply };
         return reply.then(
           (value): Served<SessionReply> => ({ status: "reply", reply: value }),
-          (error: unknown) => this.#answerAgain(error, call.id, call.onlyIfActive, options, () => this.#host.fetch(call)),
+          (error: unknown) =>
+            this.#answerAgain(error, call.id, call.onlyIfActive, options, () => this.#host.fetch(call)),
         );
       }
       return this.#answer(call.id, call.onlyIfActive, options, () => this.#host.fetch(call));
     },
     connect: (_from, call, client, options) =>
-      this.#answer(call.id, call.onlyIfActive, options, async () => acceptedEnd(await this.#host.connect(call, client))),
+      this.#answer(call.id, call.onlyIfActive, options, async () =>
+        acceptedEnd(await this.#host.connect(call, client)),
+      ),
     ask: (from, question) => this.#answerQuestion(from, question),
   };
 
@@ -329,7 +339,8 @@ export class Router {
   #place(id: SessionId, onlyIfActive: boolean, stale: WorkerId | undefined): Placement | Promise<Placement> {
     if (this.#serveable(id, onlyIfActive)) return { status: "here" };
     const location = this.#directory.locate(id.key, partitionOf(id.key));
-    if (location.status === "hosted" && location.worker.id !== stale) return { status: "there", worker: location.worker };
+    if (location.status === "hosted" && location.worker.id !== stale)
+      return { status: "there", worker: location.worker };
     if (location.status === "vacant" && onlyIfActive) {
       throw new MeshError("not_active", `${id.key} is not active`, { session: id.key });
     }
@@ -362,10 +373,18 @@ export class Router {
     const fence = this.#directory.claim();
     this.#directory.granted(id.key, chosen.id, fence);
     try {
-      const answer = await this.#links.ask(chosen, { epoch: fence.epoch, grant: { key: id.key, fence } }, ASK_TIMEOUT_MS);
+      const answer = await this.#links.ask(
+        chosen,
+        { epoch: fence.epoch, grant: { key: id.key, fence } },
+        ASK_TIMEOUT_MS,
+      );
       if (answer.ok) return { status: "there", worker: chosen };
       this.#directory.denied(id.key, chosen.id);
-    } catch {
+    } catch (error) {
+      if (refusedToStart(error)) {
+        this.#directory.denied(id.key, chosen.id);
+        throw error;
+      }
       // Unknown: the grant may have arrived. The entry stays; whoever finds nothing there makes us verify it.
     }
     return { status: "wait" };
@@ -375,7 +394,11 @@ export class Router {
   async #verify(id: SessionId, worker: Member): Promise<Placement> {
     try {
       const fence = this.#directory.claim();
-      const answer = await this.#links.ask(worker, { epoch: fence.epoch, locate: { key: id.key, fence } }, ASK_TIMEOUT_MS);
+      const answer = await this.#links.ask(
+        worker,
+        { epoch: fence.epoch, locate: { key: id.key, fence } },
+        ASK_TIMEOUT_MS,
+      );
       if (answer.ok) return { status: "there", worker };
       this.#directory.denied(id.key, worker.id);
     } catch {
@@ -386,7 +409,10 @@ export class Router {
 
   #choose(kind: string): Member | undefined {
     const members = [...this.#directory.members].filter(
-      (member) => member.node.role === "host" && member.node.state === "up" && (member.id !== this.#self || this.#options.accepting()),
+      (member) =>
+        member.node.role === "host" &&
+        member.node.state === "up" &&
+        (member.id !== this.#self || this.#options.accepting()),
     );
     const candidates = members.map((member): Candidate => ({
       slot: member.slot,
@@ -442,9 +468,11 @@ export class Router {
     const deadline = performance.now() + SETTLE_FOR_PEER_MS;
     let stale = options.stale;
     for (;;) {
-      if (!this.#host.has(id.key) && options.epoch > this.epoch) await this.#whenEpoch(options.epoch, deadline - performance.now());
+      if (!this.#host.has(id.key) && options.epoch > this.epoch)
+        await this.#whenEpoch(options.epoch, deadline - performance.now());
       const owner = this.#directory.ownerOf(partitionOf(id.key));
-      if (!this.#host.has(id.key) && owner?.id !== this.#self) return { status: "moved", worker: undefined, epoch: this.epoch };
+      if (!this.#host.has(id.key) && owner?.id !== this.#self)
+        return { status: "moved", worker: undefined, epoch: this.epoch };
       const place = this.#host.has(id.key) ? { status: "here" as const } : await this.#place(id, onlyIfActive, stale);
       if (place.status === "there") return { status: "moved", worker: place.worker.id, epoch: this.epoch };
       if (place.status === "here") {
@@ -539,6 +567,11 @@ export class Router {
 function acceptedEnd(reply: ConnectReply): SessionEnd {
   if (reply.status === "refused") throw reply.error;
   return reply.end;
+}
+
+/** The chosen worker's own word that it started nothing: no time-out and no broken link looks like this. */
+function refusedToStart(error: unknown): boolean {
+  return error instanceof MeshError && (error.code === "overloaded" || error.code === "unknown_kind");
 }
 
 function isStopped(error: unknown): boolean {

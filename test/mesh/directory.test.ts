@@ -124,7 +124,12 @@ describe("a directory", () => {
     const partition = partitionOf(id.key);
     directory.promise(partition, { epoch: 2, claim: 0 });
     expect(directory.locate(id.key, partition).status).toBe("ceded");
-    const again = directory.viewChanged(viewOf(3, [{ id: "n1", workers: ["a"] }, { id: "n3", workers: ["c"], state: "draining" }]));
+    const again = directory.viewChanged(
+      viewOf(3, [
+        { id: "n1", workers: ["a"] },
+        { id: "n3", workers: ["c"], state: "draining" },
+      ]),
+    );
     expect([...(again?.partitions ?? [])]).toEqual([partition]);
     expect(directory.locate(id.key, partition).status).toBe("recovering");
   });

@@ -77,6 +77,8 @@ export class MeshWorker {
   readonly router: Router;
   readonly hosted = new Map<string, { id: SessionId; fence: Fence; requests: number }>();
   accepting = true;
+  /** What `activate` throws instead of starting anything. */
+  refusal: MeshError | undefined;
   hops = 0;
   /** Latest view that the "primary" has for a worker that asks. */
   latest: View | undefined;
@@ -88,6 +90,7 @@ export class MeshWorker {
       activate: (session, fence) => {
         // The process is dead; only its promises in our memory go on.
         if (!mesh.workers.has(id)) throw new MeshError("internal", "dead");
+        if (this.refusal !== undefined) throw this.refusal;
         mesh.noteActivation({ key: session.key, worker: id, fence });
         this.hosted.set(session.key, { id: session, fence, requests: 0 });
       },

@@ -87,6 +87,22 @@ describe("a mesh of routers", () => {
     expect(new Set(mesh.activations.map((activation) => activation.worker))).toEqual(new Set(["n2/0@a"]));
   });
 
+  test("passes on at once that the chosen host refuses to start a session that keeps crashing", async () => {
+    const mesh = new RouterMesh(seeded(5));
+    const wish = { policy: "owner-first", labels: { gpu: "yes" } } as const;
+    const [asked, crashing] = ["n1", "n2"].map((node) => mesh.start(node, 0, "a", wish));
+    crashing!.refusal = new MeshError("overloaded", "it crashed too often", { retryAfterMs: 2_000 });
+    mesh.deliver(
+      viewOf(1, [
+        { id: "n1", workers: ["a"] },
+        { id: "n2", workers: ["a"], labels: { gpu: "yes" } },
+      ]),
+    );
+    const began = performance.now();
+    await expect(settle(asked!.request("job/1"))).rejects.toMatchObject({ code: "overloaded", retryAfterMs: 2_000 });
+    expect(performance.now() - began).toBeLessThan(1_000);
+  });
+
   test("never creates for a caller that wants only an active session", async () => {
     const { mesh } = threeNodes();
     const [worker] = mesh.workers.values();
