@@ -5,6 +5,7 @@ import path from "node:path";
 import { configFromEnv, createLog, runNode, type Log, type NodeInfo, type RunningNode } from "#node";
 import { MeshError } from "#proto";
 import { appPath } from "./app-path.ts";
+import { onSignal } from "./launch/ending.ts";
 import type { NodeMessage } from "./launch/message.ts";
 import { printJson, sayError } from "./terminal.ts";
 
@@ -60,8 +61,8 @@ function obeySignals(node: RunningNode, log: Log): void {
     log.info(how === "drain" ? "draining" : "stopping", { why });
     node.stop(how);
   };
-  process.on("SIGTERM", () => stop("drain", "SIGTERM"));
-  process.on("SIGINT", () => stop("now", "SIGINT"));
+  onSignal("SIGTERM", () => stop("drain", "SIGTERM"));
+  onSignal("SIGINT", () => stop("now", "SIGINT"));
   if (!process.connected) return;
   process.once("disconnect", () => {
     log.info("stopping", { why: "the launcher is gone" });
