@@ -1,20 +1,18 @@
 import { afterEach, expect, test, vi } from "vitest";
 import { onSignal, watchForEnding } from "../../cli/launch/ending.ts";
 
-const before = {
-  SIGINT: process.listeners("SIGINT"),
-  SIGTERM: process.listeners("SIGTERM"),
-  SIGHUP: process.listeners("SIGHUP"),
-};
+const SIGNALS = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
+const before = SIGNALS.map((signal) => process.listenerCount(signal));
 
 afterEach(() => {
   vi.useRealTimers();
   process.removeAllListeners("SIGUSR2");
-  for (const [signal, listeners] of Object.entries(before)) {
-    for (const listener of process.listeners(signal as "SIGINT")) {
-      if (!listeners.includes(listener)) process.removeListener(signal, listener);
+  // The runner has listeners of its own; what a test added stands behind them.
+  SIGNALS.forEach((signal, at) => {
+    for (const listener of process.rawListeners(signal).slice(before[at])) {
+      process.off(signal, listener as NodeJS.SignalsListener);
     }
-  }
+  });
 });
 
 test("a copy of a signal in the same moment counts once, a later one again", () => {
