@@ -328,9 +328,10 @@ class NodeMembership implements Membership {
     try {
       this.#stopWatch = await this.#options.kv.watch(
         (entry) => {
-          if (this.#over || entry.value === undefined) return;
+          if (this.#over) return;
           if (entry.key === VIEW_KEY) this.#viewSighted(entry.value);
-          else this.#peers.sighted({ ...entry, value: entry.value }, "watch");
+          if (entry.key === VIEW_KEY || entry.value === undefined) return;
+          this.#peers.sighted({ ...entry, value: entry.value }, "watch");
           if (entry.key === leaseKey(this.#wanted.id)) this.#ownLeaseSighted(entry.value);
         },
         () => {
@@ -358,7 +359,9 @@ class NodeMembership implements Membership {
     this.#heartbeat?.now();
   }
 
-  #viewSighted(value: Uint8Array): void {
+  #viewSighted(value: Uint8Array | undefined): void {
+    // Nobody removes the view: an operator did, or the registry lost it.
+    if (value === undefined) return this.#refreshSoon();
     try {
       const view = decodeView(value);
       if (view.epoch > this.view.epoch && holds(view, this.#wanted.id, this.#wanted.incarnation)) {

@@ -93,6 +93,23 @@ describe("joining", () => {
     expect(stored?.nodes.map((node) => node.incarnation)).toEqual(["n1-2", "n2-1"]);
   });
 
+  test("a newcomer that could not read meanwhile does not take a running node's outage for its end", async () => {
+    const [running, joining] = [faulty(bucket.open()), faulty(bucket.open())];
+    const first = await started("n1", { kv: running });
+    const second = start("n1", { kv: joining, incarnation: "n1-2" });
+    const join = second.membership.join([]);
+    join.catch(() => {});
+    await clock.advance(100);
+    running.cut = joining.cut = true;
+    await clock.advance(2 * timings.evictMs);
+    joining.cut = false;
+    await clock.advance(timings.heartbeatMs + 50);
+    running.cut = false;
+    await expect(finish(join)).rejects.toMatchObject({ code: "bad_config" });
+    await clock.advance(5_000);
+    expect(first.fenced).toEqual([]);
+  });
+
   test("a node that left can come back at once", async () => {
     const first = await started("n1");
     await finish(first.membership.leave());
@@ -203,6 +220,22 @@ describe("eviction", () => {
     await clock.until(() => two.fenced.length > 0, 1_000);
   });
 
+  test("one heartbeat of the observer without an answer makes it count anew", async () => {
+    const kv = faulty(bucket.open());
+    await started("n1", { kv });
+    const two = await started("n2");
+    await clock.advance(2_000);
+    await two.membership.close();
+    await clock.advance(timings.evictMs - 2 * timings.heartbeatMs);
+    kv.fate = () => "lost";
+    await clock.advance(timings.heartbeatMs);
+    kv.fate = () => "written";
+    await clock.advance(timings.evictMs - timings.heartbeatMs);
+    expect(await view()).toEqual(["n1", "n2"]);
+    await clock.advance(3 * timings.heartbeatMs);
+    expect(await view()).toEqual(["n1"]);
+  });
+
   test("an observer that was cut off itself evicts nobody when it comes back", async () => {
     const kv = faulty(bucket.open());
     await started("n1", { kv });
@@ -290,15 +323,20 @@ describe("a node that loses the registry", () => {
     await started("n2");
     const cut = await started("n3", { kv });
     kv.cut = true;
-    await clock.advance(10_000);
+    // Not as long as to be reading the view anyway when it comes back.
+    await clock.advance(6_000);
     const mark = await bucket.open().get("lease.n3");
     await bucket.open().remove("lease.n3", mark?.revision ?? 0);
     const deadlines = cut.deadlines.length;
+    // No gap is reported: the acknowledged heartbeat alone has to make it look.
+    kv.blind = true;
     kv.cut = false;
     await clock.until(() => cut.fenced.length > 0, 2_000);
     expect(cut.deadlines).toHaveLength(deadlines);
-    // It does not stand in the way of its next life either.
+    // The lease that it had just renewed does not stand in the way of its next life.
+    const began = clock.now();
     await started("n3", { incarnation: "n3-2" });
+    expect(clock.now() - began).toBeLessThanOrEqual(2 * timings.heartbeatMs);
     expect(await view()).toEqual(["n1", "n2", "n3"]);
   });
 
@@ -342,6 +380,27 @@ describe("a registry that goes back", () => {
     expect(memberIds(after)).toEqual(["n1", "n2"]);
     expect(after?.epoch).toBeGreaterThan(2);
     expect(nodes.flatMap((node) => node.fenced)).toEqual([]);
+  });
+
+  test("is repaired by those who were there all the time, not by one who was evicted meanwhile and knows less", async () => {
+    const kvs = ["n1", "n2", "n3"].map(() => faulty(bucket.open()));
+    for (const [at, kv] of kvs.entries()) await started(`n${at + 1}`, { kv });
+    const [one, two, three] = kvs;
+    three!.cut = true;
+    await clock.advance(6_000);
+    expect(await view()).toEqual(["n1", "n2"]);
+    const deadlines = nodes[2]?.deadlines.length;
+    one!.cut = two!.cut = true;
+    const kv = bucket.open();
+    for (const entry of await kv.list()) await kv.remove(entry.key, entry.revision);
+    await clock.advance(timings.heartbeatMs);
+    three!.cut = false;
+    await clock.advance(timings.heartbeatMs + 100);
+    one!.cut = two!.cut = false;
+    await clock.until(() => nodes[2]?.fenced.length === 1, 5_000);
+    expect(nodes[2]?.deadlines).toHaveLength(deadlines ?? 0);
+    expect(await view()).toEqual(["n1", "n2"]);
+    expect([...(nodes[0]?.fenced ?? []), ...(nodes[1]?.fenced ?? [])]).toEqual([]);
   });
 
   test("while a newcomer founds the mesh anew fences no member whose lease never lapsed", async () => {

@@ -1,0 +1,85 @@
+// Random faults on a small mesh in fake time. Whoever has been evicted must have stopped acting before, and when the faults end, the
+// nodes that are left agree again.
+
+import fc from "fast-check";
+import { expect, test } from "vitest";
+import { memoryBucket } from "#mesh";
+import { fakeClock } from "../infra/fake-clock.ts";
+import { faulty, storedView, testNode, timings as usual, worker } from "./membership-nodes.ts";
+
+/** A shorter cap makes the calm at the end short too. */
+const timings = { ...usual, outageCapMs: 6_000 };
+
+const IDS = ["n1", "n2", "n3", "n4"];
+/** How often the invariant is looked at: finer than any of the time-outs. */
+const LOOK_MS = 50;
+
+const step = fc.record({
+  at: fc.nat(IDS.length - 1),
+  fault: fc.constantFrom("cut", "cut", "mend", "mend", "blind", "seeing", "lossy", "silent", "sound", "worker"),
+  waitMs: fc.integer({ min: 50, max: 4_000 }),
+});
+
+test("no node acts after it was taken out of the view, and the mesh settles when the faults end", async () => {
+  let evictions = 0;
+  await fc.assert(
+    fc.asyncProperty(fc.array(step, { maxLength: 15 }), async (steps) => {
+      const clock = fakeClock();
+      const bucket = memoryBucket();
+      const registry = bucket.open();
+      const kvs = IDS.map(() => faulty(bucket.open()));
+      const nodes = IDS.map((id, at) => testNode(id, kvs[at]!, clock, { timings }));
+      const joined = Promise.all(nodes.map((node) => node.membership.join([worker(0, "w")])));
+      await clock.advance(2_000);
+      await joined;
+
+      const look = async (): Promise<void> => {
+        const view = await storedView(registry);
+        for (const { id, incarnation, membership, fenced } of nodes) {
+          const inside = view?.nodes.some((node) => node.id === id && node.incarnation === incarnation);
+          if (!inside) expect(membership.suspended || fenced.length > 0, `${id} acts outside of the view`).toBe(true);
+        }
+      };
+      const pass = async (ms: number): Promise<void> => {
+        for (let passed = 0; passed < ms; passed += LOOK_MS) {
+          await clock.advance(LOOK_MS);
+          await look();
+        }
+      };
+      let turn = 0;
+      for (const { at, fault, waitMs } of steps) {
+        const kv = kvs[at]!;
+        if (fault === "cut") kv.cut = true;
+        else if (fault === "mend") kv.cut = false;
+        else if (fault === "blind") kv.blind = true;
+        else if (fault === "seeing") kv.blind = false;
+        else if (fault === "lossy") kv.fate = () => (turn++ % 3 === 0 ? "written" : "lost");
+        else if (fault === "silent") kv.fate = () => (turn++ % 3 === 0 ? "written" : "silent");
+        else if (fault === "sound") kv.fate = () => "written";
+        else void nodes[at]!.membership.setWorkers([worker(0, `w${turn++}`)]).catch(() => {});
+        await pass(waitMs);
+      }
+
+      for (const kv of kvs) {
+        kv.blind = false;
+        kv.fate = () => "written";
+        kv.cut = false;
+      }
+      await pass(timings.outageCapMs + 10_000);
+      const left = nodes.filter((node) => node.fenced.length === 0);
+      evictions += nodes.length - left.length;
+      const view = await storedView(registry);
+      expect(view?.nodes.map((node) => node.id) ?? []).toEqual(left.map((node) => node.id));
+      for (const { membership } of left) {
+        expect(membership.view.opId).toBe(view?.opId);
+        expect(membership.suspended).toBe(false);
+      }
+      for (const node of nodes) await node.membership.close();
+      await clock.advance(0);
+      expect(clock.pending).toBe(0);
+    }),
+    { numRuns: 40 },
+  );
+  // Or it proved nothing.
+  expect(evictions).toBeGreaterThan(0);
+}, 20_000);

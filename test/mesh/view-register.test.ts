@@ -1,0 +1,68 @@
+// How a change gets into the stored view, write by write.
+
+import { beforeEach, expect, test } from "vitest";
+import { ViewRegister } from "../../mesh/view-register.ts";
+import { memoryBucket } from "#mesh";
+import type { View } from "#proto";
+import { fakeClock, type FakeClock } from "../infra/fake-clock.ts";
+import { faulty, storedView, type FaultyKv } from "./membership-nodes.ts";
+
+let clock: FakeClock;
+let kv: FaultyKv;
+let register: ViewRegister;
+const seen: View[] = [];
+
+beforeEach(() => {
+  clock = fakeClock();
+  kv = faulty(memoryBucket().open());
+  seen.length = 0;
+  register = new ViewRegister({
+    kv,
+    clock,
+    log: () => {},
+    closing: new AbortController().signal,
+    mayRepair: () => true,
+    repairHoldMs: 1_000,
+    onView: (view) => void seen.push(view),
+  });
+});
+
+/** Changes the view each time it is asked, so doing it twice would show. */
+const oneMore = (base: View): View => ({ ...base, epoch: base.epoch + 1 });
+
+test("a write whose answer was lost is recognised by its opId, and not made twice", async () => {
+  let writes = 0;
+  kv.fate = () => (++writes === 1 ? "silent" : "written");
+  const change = register.change(oneMore, 5_000);
+  await clock.advance(1_000);
+  expect((await change).epoch).toBe(1);
+  expect(writes).toBe(1);
+  expect(await storedView(kv)).toEqual(seen[0]);
+  expect(seen).toHaveLength(1);
+});
+
+test("a write that was lost is made again", async () => {
+  let writes = 0;
+  kv.fate = () => (++writes <= 2 ? "lost" : "written");
+  const change = register.change(oneMore, 5_000);
+  await clock.advance(1_000);
+  expect((await change).epoch).toBe(1);
+  expect(writes).toBe(3);
+});
+
+test("without answers a change ends with registry_unavailable after its limit", async () => {
+  kv.cut = true;
+  const change = register.change(oneMore, 5_000);
+  change.catch(() => {});
+  await clock.advance(4_900);
+  await clock.advance(1_000);
+  await expect(change).rejects.toMatchObject({ code: "registry_unavailable" });
+  expect(seen).toEqual([]);
+});
+
+test("views are told in the order of their epochs, whatever order they come in", async () => {
+  register.adopt({ epoch: 3, opId: "c", nodes: [] });
+  register.adopt({ epoch: 2, opId: "b", nodes: [] });
+  register.adopt({ epoch: 3, opId: "c", nodes: [] });
+  expect(seen.map((view) => view.epoch)).toEqual([3]);
+});
