@@ -22,13 +22,13 @@ export class LoadMeter {
     const now = performance.eventLoopUtilization();
     const { utilization } = performance.eventLoopUtilization(now, this.#before);
     this.#before = now;
-    const meanMs = this.#delay.count === 0 ? 0 : this.#delay.mean / 1e6 - DELAY_RESOLUTION_MS;
+    const meanMs = this.#delay.mean / 1e6 - DELAY_RESOLUTION_MS;
     this.#delay.reset();
     return {
       index: this.#index,
       sessions: this.#sessions(),
       utilisation: round(utilization, 3),
-      lagMs: round(Math.max(0, Number.isFinite(meanMs) ? meanMs : 0), 1),
+      lagMs: round(Math.max(0, meanMs), 1),
       rssBytes: process.memoryUsage.rss(),
     };
   }
@@ -38,6 +38,7 @@ export class LoadMeter {
   }
 }
 
+/** Both meters divide by an interval that can be empty; a lease with NaN in it would not be one. */
 function round(value: number, digits: number): number {
-  return Number(value.toFixed(digits));
+  return Number.isFinite(value) ? Number(value.toFixed(digits)) : 0;
 }
