@@ -10,6 +10,7 @@ import {
   decodeLease,
   decodeView,
   messageOf,
+  type Lease,
   type NodeRecord,
   type View,
   type WorkerLoad,
@@ -350,13 +351,14 @@ class NodeMembership implements Membership {
 
   /** Somebody else wrote our lease: the next heartbeat will find out who and why, and need not wait for its turn. */
   #ownLeaseSighted(value: Uint8Array): void {
+    let lease: Lease;
     try {
-      const lease = decodeLease(value);
-      if (lease.state === "live" && lease.incarnation === this.#wanted.incarnation) return;
+      lease = decodeLease(value);
     } catch {
-      // Not written by us either.
+      // The next heartbeat writes over it. Out of turn, a lease of ours that cannot be read would call for itself without end.
+      return;
     }
-    this.#heartbeat?.now();
+    if (lease.state !== "live" || lease.incarnation !== this.#wanted.incarnation) this.#heartbeat?.now();
   }
 
   #viewSighted(value: Uint8Array | undefined): void {
