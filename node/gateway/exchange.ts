@@ -85,14 +85,10 @@ export class Exchange implements Waiting {
       if (reply.body instanceof ReadableStream) discard(reply.body);
       return;
     }
-    const excess = body?.excess;
-    // Session code may have turned the error that it got while reading into anything.
-    const sent = excess !== undefined && reply.status >= 500 ? problemReply(excess) : reply;
-    if (sent !== reply && reply.body instanceof ReadableStream) discard(reply.body);
     const unread = leavesUnread(request, body);
     let whole: boolean;
     try {
-      whole = writeReply(response, request.method ?? "GET", sent, unread || closing());
+      whole = writeReply(response, request.method ?? "GET", reply, unread || closing());
     } catch (error) {
       if (reply.body instanceof ReadableStream) discard(reply.body);
       this.fail(invalidHead(error));
@@ -100,7 +96,7 @@ export class Exchange implements Waiting {
     }
     this.#answered = true;
     if (unread) lingerOnClose(request);
-    if (!whole && sent.body instanceof ReadableStream) void this.#stream(sent.body, declaredBytesOf(sent.headers));
+    if (!whole && reply.body instanceof ReadableStream) void this.#stream(reply.body, declaredBytesOf(reply.headers));
   }
 
   fail(thrown: unknown): void {
@@ -112,6 +108,7 @@ export class Exchange implements Waiting {
       thrown instanceof MeshError
         ? thrown
         : new MeshError("internal", "the request failed; the worker's log has the reason");
+    // Session code may have turned the error that it got while reading into any other.
     this.answer(problemReply(body?.excess ?? error));
   }
 

@@ -14,8 +14,7 @@ const LINGER_BYTES_MAX = 4 * 1024 * 1024;
 /** True when the response must close the connection because too much of the request is still to come. */
 export function leavesUnread(request: IncomingMessage, body: RequestBody | undefined): boolean {
   if (body === undefined || request.complete) return false;
-  // A client that was never told to continue may send the body or not: what comes next could be either.
-  return body.excess !== undefined || body.withheld || body.unreadBytes > DISCARD_BYTES_MAX;
+  return body.excess !== undefined || body.unreadBytes > DISCARD_BYTES_MAX;
 }
 
 /** Makes the end of this connection wait a little. Call it when the response with `connection: close` was written. */

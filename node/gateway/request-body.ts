@@ -33,11 +33,6 @@ export class RequestBody implements BodySource, UnderlyingDefaultSource<Uint8Arr
     return this.#declaredBytes < 0 ? Infinity : this.#declaredBytes - this.#bytesRead;
   }
 
-  /** The client still waits for `100 Continue`. */
-  get withheld(): boolean {
-    return this.#continueWith !== undefined && !this.#listening;
-  }
-
   open(bytesMax: number): ReadableStream<Uint8Array> {
     this.#bytesMax = bytesMax;
     if (this.#declaredBytes > bytesMax) throw this.#exceeded();

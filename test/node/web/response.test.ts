@@ -10,30 +10,31 @@ afterAll(() => void Object.assign(globalThis, originals));
 
 /** What an application can see of a Response, or the error that making it threw. */
 async function seen(make: (R: typeof Response) => Response, R: typeof Response): Promise<unknown> {
+  let response: Response;
   try {
-    const response = make(R);
-    const { status, ok, statusText, type, url, redirected, bodyUsed } = response;
-    const text = await response.clone().text();
-    const again = await response.text();
-    const second = await response.text().then(String, (error: unknown) => (error as Error).name);
-    const headers = [...response.headers];
-    return {
-      status,
-      ok,
-      statusText,
-      type,
-      url,
-      redirected,
-      bodyUsed,
-      text,
-      again,
-      second,
-      headers,
-      after: response.bodyUsed,
-    };
+    response = make(R);
   } catch (error) {
-    return { name: (error as Error).name, message: (error as Error).message };
+    return { thrown: String(error) };
   }
+  const { status, ok, statusText, type, url, redirected, bodyUsed } = response;
+  const text = await response.clone().text();
+  const again = await response.text();
+  const second = await response.text().then(String, (error: unknown) => (error as Error).name);
+  const headers = [...response.headers];
+  return {
+    status,
+    ok,
+    statusText,
+    type,
+    url,
+    redirected,
+    bodyUsed,
+    text,
+    again,
+    second,
+    headers,
+    used: response.bodyUsed,
+  };
 }
 
 const lookalikes: Record<string, (R: typeof Response) => Response> = {
@@ -131,7 +132,8 @@ describe("a light response", () => {
     const { headers } = response;
     response.clone();
     headers.set("x-late", "1");
-    expect(response.clone().headers.get("x-late")).toBe("1");
+    headers.delete("content-type");
+    expect([...response.clone().headers]).toEqual([["x-late", "1"]]);
     expect(replyOf(response).headers).toContain("x-late");
   });
 });
