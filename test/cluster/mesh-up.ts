@@ -9,7 +9,8 @@ import path from "node:path";
 import { createInterface } from "node:readline";
 import type { NodeInfo } from "#node";
 import { startNodeProcess, type NodeExit, type NodeProcess } from "../../cli/launch/node-process.ts";
-import { killMarked, markedEnv } from "./processes.ts";
+import { eventually } from "./eventually.ts";
+import { killMarked, marked, markedEnv } from "./processes.ts";
 
 export interface MeshWish {
   /** Path of the application, from the root of the tree or absolute. */
@@ -34,7 +35,12 @@ export interface TestMesh extends AsyncDisposable {
   kill(node: string, signal?: NodeJS.Signals, whom?: "primary" | "group"): void;
   /** A node more, started by us and not by the launcher; joins the same mesh. */
   addNode(env?: Readonly<Record<string, string>>): Promise<NodeInfo>;
+  /** How a node that `addNode` started ended. */
+  exitOf(node: string): Promise<NodeExit>;
+  /** What the launcher and the nodes printed so far, for failures. */
+  readonly output: string;
   readonly launcher: Launcher;
+  /** Rejects when a process was left behind, after killing it. */
   stop(): Promise<void>;
 }
 
@@ -55,6 +61,8 @@ export interface Launcher {
 const READY_MS = 45_000;
 /** More than the launcher gives its nodes and its NATS. */
 const STOP_MS = 15_000;
+/** Workers end when they see that their primary is gone. */
+const ORPHAN_MS = 3_000;
 
 const ROOT = path.join(import.meta.dirname, "..", "..");
 const MESH = path.join(ROOT, "cli", "mesh.ts");
@@ -65,6 +73,7 @@ export async function startMesh(wish: MeshWish): Promise<TestMesh> {
   const { launcher, child, firstLine } = runMeshUp(app, wish);
   const nodes: NodeInfo[] = [];
   const added: NodeProcess[] = [];
+  const lines: string[] = [];
   let report: { mesh: string; nats: string; redis?: string; nodes: NodeInfo[] };
   const clear = (): void => {
     killMarked(launcher.mark);
@@ -84,7 +93,15 @@ export async function startMesh(wish: MeshWish): Promise<TestMesh> {
     for (const node of added) node.signal("SIGINT");
     child.kill("SIGINT");
     const ended = Promise.all([launcher.exited, ...added.map((node) => node.exited)]);
-    await within(ended, STOP_MS, "the mesh did not end in time").finally(clear);
+    try {
+      await within(ended, STOP_MS, "the mesh did not end in time");
+      // The primaries of added nodes are gone; their workers notice that a moment later.
+      await eventually(() => marked(launcher.mark).length === 0, ORPHAN_MS).catch(() => {});
+      const left = marked(launcher.mark).map(({ pid, command }) => `${pid} ${command}`);
+      if (left.length > 0) throw new Error(`left behind: ${left.join("; ")}`);
+    } finally {
+      clear();
+    }
   }
 
   return {
@@ -99,9 +116,9 @@ export async function startMesh(wish: MeshWish): Promise<TestMesh> {
       process.kill(whom === "group" ? -node.pid : node.pid, signal);
     },
     async addNode(env = {}) {
-      const lines: string[] = [];
+      const id = `n${nodes.length + 1}`;
       const node = startNodeProcess({
-        id: `n${nodes.length + 1}`,
+        id,
         app,
         env: {
           ...process.env,
@@ -109,7 +126,7 @@ export async function startMesh(wish: MeshWish): Promise<TestMesh> {
           NATS_URL: report.nats,
           ...(report.redis === undefined ? {} : { REDIS_URL: report.redis }),
           MESH_NAME: report.mesh,
-          MESH_NODE: `n${nodes.length + 1}`,
+          MESH_NODE: id,
           MESH_WORKERS: String(wish.workers ?? 2),
           MESH_BIND: "127.0.0.1",
           MESH_HOST: "127.0.0.1",
@@ -118,7 +135,7 @@ export async function startMesh(wish: MeshWish): Promise<TestMesh> {
           ...wish.env,
           ...env,
         },
-        onLine: (line) => lines.push(line),
+        onLine: (line) => lines.push(`${id} ${line}`),
       });
       added.push(node);
       const info = await node.ready.catch((cause: unknown) => {
@@ -126,6 +143,14 @@ export async function startMesh(wish: MeshWish): Promise<TestMesh> {
       });
       nodes.push(info);
       return info;
+    },
+    exitOf(id) {
+      const node = added.find((one) => one.id === id);
+      if (node === undefined) throw new Error(`addNode did not start ${id}`);
+      return node.exited;
+    },
+    get output() {
+      return [launcher.stderr, ...lines].join("\n");
     },
     stop,
     [Symbol.asyncDispose]: stop,
