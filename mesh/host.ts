@@ -11,7 +11,7 @@ export interface SessionHost {
 
   /**
    * Creates the server. MUST be synchronous up to the point where `has` is true; `onStart` may go on after it. MUST NOT be called
-   * for a session that `has`. An unknown kind throws `unknown_kind`, and nothing is created.
+   * for a session that `has`. An unknown kind throws `unknown_kind`, a name that crashed too often `overloaded`, and nothing is created.
    */
   activate(id: SessionId, fence: Fence): void;
 

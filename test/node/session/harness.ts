@@ -4,7 +4,10 @@ import { SessionCall, type ClientEnd, type Clock, type SessionEnd, type SessionR
 import { parseSessionId, type MeshError, type SessionKey } from "#proto";
 import { defineMesh, type SessionClass } from "sessionmesh";
 import { createSessionHost, type SessionHostOptions } from "../../../node/session/host.ts";
-import { responseOf } from "../../../node/web/web.ts";
+import { installWebClasses, responseOf } from "../../../node/web/web.ts";
+
+// As in a worker: before any application code runs.
+installWebClasses();
 
 export class FakeClock implements Clock {
   #now = 1_000;

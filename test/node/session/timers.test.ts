@@ -86,6 +86,19 @@ test("timers end with their session", async () => {
   expect(fired).toBe(0);
 });
 
+test("an ended session leaves no timer in the process", async () => {
+  const { get, host } = start();
+  const timers = (): number => process.getActiveResourcesInfo().filter((kind) => kind === "Timeout").length;
+  const before = timers();
+  script = () => {
+    for (let at = 0; at < 10; at++) setInterval(() => {}, 60_000);
+  };
+  await get("scripted/a");
+  expect(timers()).toBe(before + 10);
+  host.dropAll(1012);
+  expect(timers()).toBe(before);
+});
+
 test("what an ended session sets never fires", async () => {
   const { send, host } = start();
   let fired = 0;
