@@ -64,7 +64,7 @@ export class RequestBody implements BodySource, UnderlyingDefaultSource<Uint8Arr
     this.#wakeReader();
   }
 
-  /** The response is out. What was not read by now is thrown away, so that the connection gets to its next request. */
+  /** The response is out. What was not read by now is thrown away, so that a client that writes before it reads gets to it. */
   abandon(): void {
     this.cancel();
     // Node discards only bodies that nobody began to read, and a stream with a `readable` listener does not flow.
