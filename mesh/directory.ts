@@ -21,6 +21,7 @@ import {
   compareFences,
   emptyView,
   membersOf,
+  parseSessionKey,
   type Fence,
   type HostedSession,
   type Member,
@@ -146,7 +147,7 @@ export class Directory {
   recovered(from: WorkerId, epoch: number, sessions: readonly HostedSession[]): void {
     const rounds = this.#rounds.filter((round) => round.epoch === epoch && round.waiting.has(from));
     if (rounds.length === 0) return;
-    for (const session of sessions) this.#learn(session.key as SessionKey, { worker: from, fence: session.fence });
+    for (const session of sessions) this.#learn(parseSessionKey(session.key).key, { worker: from, fence: session.fence });
     for (const round of rounds) round.waiting.delete(from);
     this.#finishRounds();
   }
