@@ -8,6 +8,7 @@ import type { Cell } from "./cell.ts";
 import { outside } from "./current.ts";
 import type { SessionServer } from "./server.ts";
 import type { SessionSocket } from "./socket.ts";
+import { turns } from "./turns.ts";
 
 /** Close codes of RFC 6455 and its registry. */
 const TOO_BIG = 1009;
@@ -197,7 +198,8 @@ export class CellSocket implements SessionSocket, SessionEnd {
   }
 
   #resolveDrain(): void {
-    this.#drained?.resolve();
+    const drained = this.#drained;
+    if (drained !== undefined) turns.soon(() => drained.resolve());
     this.#drained = undefined;
   }
 

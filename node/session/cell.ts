@@ -18,6 +18,7 @@ import { OrderlyStop } from "./orderly-stop.ts";
 import { requestFaultOf } from "./request-fault.ts";
 import type { SessionServer } from "./server.ts";
 import type { SessionTimer } from "./session-timer.ts";
+import { turns } from "./turns.ts";
 
 /** Turns of one session under way at once. Too small: refuses a crowd of long polls; too large: a stuck session holds much memory. */
 const TURNS_MAX = 10_000;
@@ -165,7 +166,7 @@ export class Cell extends Gate implements IdleNode<Cell> {
     this.#startIfUnblocked();
   }
 
-  /** The lease is open again. */
+  /** The lease is open again, or the turn is this session's. */
   resume(): void {
     if (this.ended) return;
     if (this.#stage === "created") this.begin();
@@ -257,7 +258,7 @@ export class Cell extends Gate implements IdleNode<Cell> {
   }
 
   protected override leaseOpen(): boolean {
-    return this.kind.host.lease.isOpen();
+    return this.kind.host.lease.isOpen() && turns.take(this);
   }
 
   protected override awaitLease(): void {
@@ -270,7 +271,7 @@ export class Cell extends Gate implements IdleNode<Cell> {
     if (this.quiet) this.touch();
   }
 
-  /** False: the node may not act now; `resume` follows when it may. */
+  /** False: the node may not act now, or the turn is another session's; `resume` follows when it may. */
   mayAct(): boolean {
     if (this.leaseOpen()) return true;
     this.awaitLease();
@@ -322,7 +323,7 @@ export class Cell extends Gate implements IdleNode<Cell> {
       dueTick: 0,
       expire: () => {
         // Held back by its node, not slow.
-        if (!this.leaseOpen()) this.kind.host.deadlines.add(limit, BLOCK_LIMIT_MS);
+        if (!this.kind.host.lease.isOpen()) this.kind.host.deadlines.add(limit, BLOCK_LIMIT_MS);
         else reject(new MeshError("timeout", `${what} of ${this.id.key} did not settle within ${BLOCK_LIMIT_MS} ms`));
       },
     };
@@ -438,7 +439,8 @@ export class Cell extends Gate implements IdleNode<Cell> {
     outside(() => this.kind.host.cellEnded(this, ending.reason, ending.error));
     rare.stop?.ended();
     // Last, since it runs listeners of session code.
-    if (rare.abort !== undefined) current.run(this, abort, rare.abort, ending.begun);
+    const controller = rare.abort;
+    if (controller !== undefined) turns.soon(() => current.run(this, abort, controller, ending.begun));
   }
 }
 

@@ -23,9 +23,9 @@ export abstract class Gate {
   #waiting: WaitingEvent[] | undefined = undefined;
   #pumping = false;
 
-  /** The node may act. */
+  /** The node may act, and this turn of the event loop is no other session's. */
   protected abstract leaseOpen(): boolean;
-  /** Has `pump` called once the lease is open. */
+  /** Has `pump` called once that is so. */
   protected abstract awaitLease(): void;
   /** One hold less, or nothing waits any more. */
   protected abstract eased(): void;

@@ -24,6 +24,7 @@ import { current, outside } from "./current.ts";
 import { DeadlineSweep, SWEEP_MS } from "./deadline-sweep.ts";
 import type { EndReason, StopReason } from "./end-reason.ts";
 import { createStubs, type MeshSessions } from "./stub.ts";
+import { turns } from "./turns.ts";
 
 /** Idle sessions stopped in one sweep. Too small: a burst of short sessions lingers; too large: `onStop` hooks stall the worker. */
 const IDLE_STOPS_MAX = 2_000;
@@ -185,6 +186,7 @@ class Host implements SessionHostControl, CellHost {
   kill(key: SessionKey, error: MeshError): void {
     outside(() => {
       this.#cells.get(key)?.kill(error);
+      turns.mend(error);
       this.#awaitsLease = false;
       this.#awaitLease();
       this.#sweepLater();
@@ -225,6 +227,10 @@ class Host implements SessionHostControl, CellHost {
   // ---- CellHost ----
 
   hold(cell: Cell): void {
+    if (this.lease.isOpen()) {
+      turns.queue(cell);
+      return;
+    }
     this.#held.add(cell);
     this.#awaitLease();
   }
@@ -268,7 +274,7 @@ class Host implements SessionHostControl, CellHost {
     for (const cell of this.#held) {
       if (left-- === 0) break;
       this.#held.delete(cell);
-      cell.resume();
+      turns.queue(cell);
     }
   }
 

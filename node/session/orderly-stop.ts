@@ -4,6 +4,7 @@
 import type { Cell } from "./cell.ts";
 import type { Expiring } from "./deadline-sweep.ts";
 import type { StopReason } from "./end-reason.ts";
+import { turns } from "./turns.ts";
 
 export class OrderlyStop implements Expiring {
   readonly reason: StopReason;
@@ -52,7 +53,7 @@ export class OrderlyStop implements Expiring {
   /** The session has ended, in this way or another. */
   ended(): void {
     this.#cell.kind.host.deadlines.remove(this);
-    this.#done.resolve();
+    turns.soon(() => this.#done.resolve());
   }
 
   #enterRest(): void {

@@ -4,6 +4,7 @@
 import type { MeshError } from "#proto";
 import type { Lease } from "#mesh";
 import type { Unfinished } from "./belongings.ts";
+import { turns } from "./turns.ts";
 
 export interface ReplyBodyOptions {
   readonly lease: Lease;
@@ -52,7 +53,11 @@ export class ReplyBody implements Unfinished {
 
   async #pull(): Promise<void> {
     try {
+      // The reader may be another session in the middle of its turn, so neither side does its work in the other's.
+      if (turns.areApart) await turns.next();
+      if (this.#over) return;
       const step = await this.#options.enter(() => this.#reader.read());
+      if (turns.areApart) await turns.next();
       if (!this.#options.lease.isOpen()) await this.#options.lease.whenOpen();
       if (this.#over) return;
       if (step.done) {

@@ -10,6 +10,7 @@ import type { Expiring } from "./deadline-sweep.ts";
 import { abortReasonOf } from "./request-fault.ts";
 import type { WaitingEvent } from "./gate.ts";
 import type { SessionServer } from "./server.ts";
+import { turns } from "./turns.ts";
 
 export abstract class RequestTurn<Reply extends object> implements WaitingEvent, Expiring, Unfinished {
   readonly cell: Cell;
@@ -63,7 +64,9 @@ export abstract class RequestTurn<Reply extends object> implements WaitingEvent,
     }
     cell.leaveTurn();
     if (cell.ended) throw cell.error();
-    return this.#deliver(result);
+    if (this.#answer === undefined) return this.#deliver(result);
+    this.#deliverSoon(result, result);
+    return this.#answer.promise;
   }
 
   /** The answer as a promise, with a time limit and an ear for the caller: for turns that wait or do not answer at once. */
@@ -113,7 +116,8 @@ export abstract class RequestTurn<Reply extends object> implements WaitingEvent,
   protected abort(error: MeshError): void {
     this.#abortedWith ??= error;
     const controller = this.#abort;
-    if (controller !== undefined) current.run(this.cell, () => controller.abort(abortReasonOf(error)));
+    if (controller === undefined) return;
+    turns.soon(() => current.run(this.cell, () => controller.abort(abortReasonOf(error))));
   }
 
   #watch(result: PromiseLike<unknown>): void {
@@ -134,7 +138,7 @@ export abstract class RequestTurn<Reply extends object> implements WaitingEvent,
           return;
         }
         cell.leaveTurn();
-        void this.#deliver(reply);
+        this.#deliverSoon(reply, value);
       },
       (error: unknown) => this.#reject(this.#failed(error)),
     );
@@ -147,6 +151,18 @@ export abstract class RequestTurn<Reply extends object> implements WaitingEvent,
     cell.leaveTurn();
     this.#uncount();
     return blamed;
+  }
+
+  /** Whatever else the session does in this turn, the answer is out of its reach. */
+  #deliverSoon(reply: Reply, value: unknown): void {
+    turns.soon(() => {
+      if (!this.#answered) {
+        void this.#deliver(reply);
+        return;
+      }
+      this.#uncount();
+      current.run(this.cell, () => this.discard(value));
+    });
   }
 
   #deliver(reply: Reply): Reply | Promise<Reply> {
@@ -169,7 +185,8 @@ export abstract class RequestTurn<Reply extends object> implements WaitingEvent,
 
   #reject(error: MeshError): void {
     if (!this.#settle()) return;
-    this.#answer?.reject(error);
+    const answer = this.#answer;
+    if (answer !== undefined) turns.soon(() => answer.reject(error));
     this.abort(error);
     this.rejected();
   }

@@ -2,6 +2,7 @@
 // that tells the session when the timer is closed or started again.
 
 import type { Cell } from "./cell.ts";
+import { clearBooked } from "./immediates.ts";
 
 // As they were before `installSessionTimers`.
 const { setTimeout, setImmediate, clearTimeout, clearImmediate } = { ...process.getBuiltinModule("node:timers") };
@@ -36,7 +37,7 @@ export class SessionTimer {
   clear(): void {
     if (this.handle === undefined) return;
     if ("refresh" in this.handle) clearTimeout(this.handle);
-    else clearImmediate(this.handle);
+    else clearBooked(this.handle);
   }
 }
 

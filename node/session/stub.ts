@@ -5,6 +5,7 @@ import { SessionCall, type Lease, type SessionReply } from "#mesh";
 import { acceptUpgrade, responseOf } from "../web/web.ts";
 import { current, outside } from "./current.ts";
 import type { SessionClass } from "./server.ts";
+import { turns } from "./turns.ts";
 
 export interface StubOptions {
   /** Never starts the session: fails with `not_active` instead. */
@@ -65,7 +66,7 @@ async function fetchFrom(
     });
   }
   signal?.throwIfAborted();
-  const answered = outside(async () => services.callSession(call));
+  const answered = turns.alone(outside(async () => services.callSession(call)));
   if (signal === null) return responseOf(await answered);
   const { promise: aborted, reject } = Promise.withResolvers<never>();
   const onAbort = (): void => {

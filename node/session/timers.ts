@@ -6,8 +6,10 @@ import { syncBuiltinESMExports } from "node:module";
 import { getCallSites, promisify } from "node:util";
 import type { Cell } from "./cell.ts";
 import { current } from "./current.ts";
+import { clearBooked, setBooked } from "./immediates.ts";
 import { SessionTimer, adopt, timerOf } from "./session-timer.ts";
 import { timerPromises } from "./timer-promises.ts";
+import { turns } from "./turns.ts";
 
 const timers = process.getBuiltinModule("node:timers");
 const native = { ...timers };
@@ -52,7 +54,7 @@ function sessionTimeout(callback: Callback, ms?: number, ...parameters: unknown[
     timer.forget();
     return Reflect.apply(callback, handle, parameters);
   };
-  const handle = native.setTimeout(() => cell.timerDue(timer, run), ms);
+  const handle = native.setTimeout(() => turns.timer(() => cell.timerDue(timer, run)), ms);
   return adopt(handle, timer);
 }
 
@@ -61,19 +63,19 @@ function sessionInterval(callback: Callback, ms?: number, ...parameters: unknown
   if (cell === undefined) return native.setInterval(callback, ms, ...parameters);
   const timer = new SessionTimer(cell);
   const run = (): unknown => Reflect.apply(callback, handle, parameters);
-  const handle = native.setInterval(() => cell.timerDue(timer, run), ms);
+  const handle = native.setInterval(() => turns.timer(() => cell.timerDue(timer, run)), ms);
   return adopt(handle, timer);
 }
 
 function sessionImmediate(callback: Callback, ...parameters: unknown[]): NodeJS.Immediate {
   const cell = ownerOf(callback);
-  if (cell === undefined) return native.setImmediate(callback, ...parameters);
+  if (cell === undefined) return typeof callback === "function" ? setBooked(callback, parameters) : native.setImmediate(callback);
   const timer = new SessionTimer(cell);
   const run = (): unknown => {
     timer.forget();
     return Reflect.apply(callback, handle, parameters);
   };
-  const handle = native.setImmediate(() => cell.timerDue(timer, run));
+  const handle = setBooked(() => turns.timer(() => cell.timerDue(timer, run)), []);
   return adopt(handle, timer);
 }
 
@@ -87,7 +89,7 @@ function sessionClear(handle: NodeJS.Timeout | string | number | undefined): voi
 }
 
 function sessionClearImmediate(handle: NodeJS.Immediate | undefined): void {
-  native.clearImmediate(handle);
+  clearBooked(handle);
   if (typeof handle === "object" && handle !== null) timerOf.get(handle)?.forget();
 }
 
