@@ -147,7 +147,8 @@ export class Directory {
   recovered(from: WorkerId, epoch: number, sessions: readonly HostedSession[]): void {
     const rounds = this.#rounds.filter((round) => round.epoch === epoch && round.waiting.has(from));
     if (rounds.length === 0) return;
-    for (const session of sessions) this.#learn(parseSessionKey(session.key).key, { worker: from, fence: session.fence });
+    for (const session of sessions)
+      this.#learn(parseSessionKey(session.key).key, { worker: from, fence: session.fence });
     for (const round of rounds) round.waiting.delete(from);
     this.#finishRounds();
   }

@@ -69,7 +69,8 @@ function sessionInterval(callback: Callback, ms?: number, ...parameters: unknown
 
 function sessionImmediate(callback: Callback, ...parameters: unknown[]): NodeJS.Immediate {
   const cell = ownerOf(callback);
-  if (cell === undefined) return typeof callback === "function" ? setBooked(callback, parameters) : native.setImmediate(callback);
+  if (cell === undefined)
+    return typeof callback === "function" ? setBooked(callback, parameters) : native.setImmediate(callback);
   const timer = new SessionTimer(cell);
   const run = (): unknown => {
     timer.forget();

@@ -160,4 +160,3 @@ function forgetOwner(of: Turns): void {
 }
 
 export const turns = new Turns();
-
