@@ -91,7 +91,7 @@ describe("the image", () => {
   test("does not run as root and stops by the signal that drains", () => {
     expect(last("USER")).toBe("node");
     expect(last("STOPSIGNAL")).toBe("SIGTERM");
-    expect(read("cli/node.ts")).toContain('process.on("SIGTERM"');
+    expect(read("cli/node.ts")).toMatch(/"SIGTERM", \(\) => stop\("drain"/);
   });
 
   test("exposes the gateway's default port and asks it for its health at a path that it serves", () => {
