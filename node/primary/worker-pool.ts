@@ -9,6 +9,7 @@ import type { WorkerAddress } from "#proto";
 import type { NodeConfig } from "../config.ts";
 import { WORKER_BOOT_ENV, type FromWorker, type ToWorker, type WorkerBoot } from "../ipc.ts";
 import type { Log } from "../log.ts";
+import { closeStrandedConnection } from "./stranded-connection.ts";
 
 /** A worker that lived so long is healthy: its death starts the pauses anew. */
 const HEALTHY_MS = 10_000;
@@ -112,6 +113,7 @@ export class WorkerPool {
     };
     const bornAt = performance.now();
     this.#lives.set(index, { process: life, worker });
+    closeStrandedConnection(worker);
     worker.on("message", (message: FromWorker) => this.#events.onMessage(life, message));
     worker.on("error", (error) =>
       this.#log.error("a worker's channel failed", { worker: index, error: error.message }),

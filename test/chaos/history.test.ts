@@ -3,6 +3,7 @@
 
 import { expect, onTestFinished, test } from "vitest";
 import { renderTable } from "../../cli/table.ts";
+import { startNats } from "../infra/nats-server.ts";
 import { violations } from "../cluster/history.ts";
 import { seeded } from "../cluster/seeded.ts";
 import { ownMesh } from "../cluster/test-mesh.ts";
@@ -26,7 +27,10 @@ test(
   { timeout: SECONDS * 1_000 + MARGIN_MS },
   async () => {
     console.log(`CHAOS_SEED=${SEED} CHAOS_SECONDS=${SECONDS}`);
-    const mesh = await ownMesh({ nodes: 3, workers: 2 });
+    // `mesh up` ends its NATS with the last node that it started; this mesh goes on with nodes that joined.
+    const nats = await startNats();
+    onTestFinished(() => nats.remove());
+    const mesh = await ownMesh({ nodes: 3, workers: 2, natsUrl: nats.url });
     const script = new ChaosScript(mesh, seeded(SEED));
     const traffic = new Traffic({
       gateways: () => script.alive,
@@ -75,7 +79,8 @@ function tableOf(accounts: readonly Account[], history: readonly Asked[]): strin
   ];
   const startMs = history[0]?.startedMs ?? 0;
   const rows = accounts.map(({ what, atMs, overMs, there, backMs, pids }) => {
-    const lost = lostBetween(history, atMs, overMs);
+    const next = accounts.find((account) => account.atMs > atMs);
+    const lost = lostBetween(history, atMs, next?.atMs ?? Infinity);
     const sorted = [...backMs].sort((a, b) => a - b);
     const failed = history.filter(
       (one) => one.outcome.status !== "counted" && one.endedMs >= atMs && one.startedMs <= overMs,
@@ -94,14 +99,14 @@ function tableOf(accounts: readonly Account[], history: readonly Asked[]): strin
   return renderTable(columns, rows, (text) => text);
 }
 
-/** Names whose server after the fault was another one than before it, with the process of the one before. */
-function lostBetween(history: readonly Asked[], atMs: number, overMs: number) {
+/** Names whose server after the fault was another one than before it, with the process of the one before. Until the next fault. */
+function lostBetween(history: readonly Asked[], atMs: number, untilMs: number) {
   return [...Map.groupBy(history, (one) => one.session)].flatMap(([session, asked]) => {
     const answers = asked.flatMap((one) =>
       one.outcome.status === "counted" ? [{ ...one, answer: one.outcome.answer }] : [],
     );
     const before = answers.findLast((one) => one.endedMs < atMs);
-    const after = answers.find((one) => one.startedMs > overMs);
+    const after = answers.findLast((one) => one.startedMs > atMs && one.endedMs < untilMs);
     if (before === undefined || after === undefined || before.answer.instance === after.answer.instance) return [];
     return [{ session, pid: before.answer.pid }];
   });

@@ -86,7 +86,8 @@ export class ChaosScript {
       fault.there.map(async (session) => {
         const asked = await eventually(async () => {
           const one = await traffic.ask(session);
-          return one.outcome.status === "counted" && !fault.pids.includes(one.outcome.answer.pid) && one;
+          if (one.outcome.status === "counted" && !fault.pids.includes(one.outcome.answer.pid)) return one;
+          throw new Error(`after ${fault.what}: ${session} through ${one.through}: ${JSON.stringify(one.outcome)}`);
         }, RECOVERY_MS);
         return asked.endedMs - fault.atMs;
       }),

@@ -29,21 +29,29 @@ export type Outcome =
       readonly detail: string;
     }
   /** The connection to the gateway failed. */
-  | { readonly status: "broken"; readonly code: string };
+  | { readonly status: "broken"; readonly code: string }
+  /** Nothing came at all: nothing excuses that. */
+  | { readonly status: "hung"; readonly code: string };
 
 /** Longer than any wait of the mesh itself: a request that takes longer hangs. */
 const REQUEST_MS = 20_000;
 
-/** Connections that are kept, as a browser keeps them. One worker of the gateway's node serves each. */
+/** Connections are kept, as a browser keeps them, or made anew for every request. One worker of the gateway's node serves each. */
 export class CounterClient {
-  readonly #agent = new http.Agent({ keepAlive: true });
+  readonly #agent: http.Agent;
+  readonly #limitMs: number;
+
+  constructor(options: { readonly keepAlive?: boolean; readonly limitMs?: number } = {}) {
+    this.#agent = new http.Agent({ keepAlive: options.keepAlive ?? true });
+    this.#limitMs = options.limitMs ?? REQUEST_MS;
+  }
 
   /** Never rejects. @param path e.g. `/sessions/counter/alice` */
   count(gateway: string, path: string): Promise<Outcome> {
     return new Promise((resolve) => {
       const broken = (error: Error): void =>
         resolve({ status: "broken", code: "code" in error ? String(error.code) : error.message });
-      const request = http.get(gateway + path, { agent: this.#agent, timeout: REQUEST_MS }, (response) => {
+      const request = http.get(gateway + path, { agent: this.#agent, timeout: this.#limitMs }, (response) => {
         const chunks: Buffer[] = [];
         response.on("data", (chunk: Buffer) => chunks.push(chunk));
         response.on("error", broken);
@@ -57,7 +65,10 @@ export class CounterClient {
           }
         });
       });
-      request.on("timeout", () => request.destroy(new Error(`no answer within ${REQUEST_MS} ms`)));
+      request.on("timeout", () => {
+        resolve({ status: "hung", code: `no answer within ${this.#limitMs} ms` });
+        request.destroy();
+      });
       request.on("error", broken);
     });
   }

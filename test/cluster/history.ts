@@ -128,6 +128,8 @@ function isExcused(asked: Asked, faults: readonly Fault[]): boolean {
     switch (outcome.status) {
       case "counted":
         return true;
+      case "hung":
+        return false;
       case "broken":
         // Of an answer that breaks off, or a connection that is refused, only the killed process can be the cause.
         return asked.through === fault.node && atOnce;
@@ -139,7 +141,7 @@ function isExcused(asked: Asked, faults: readonly Fault[]): boolean {
 }
 
 function mayHaveRun(outcome: Outcome): boolean {
-  return outcome.status === "broken" || (outcome.status === "refused" && !outcome.retryable);
+  return outcome.status !== "counted" && (outcome.status !== "refused" || !outcome.retryable);
 }
 
 function isCounted(asked: Asked): asked is Counted {

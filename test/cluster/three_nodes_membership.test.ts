@@ -5,7 +5,7 @@ import path from "node:path";
 import { onTestFinished, expect, test } from "vitest";
 import { startNats, type NatsServer } from "../infra/nats-server.ts";
 import { startNodeProcess } from "../../cli/launch/node-process.ts";
-import { count, whereIs } from "./counter-client.ts";
+import { count, CounterClient, whereIs, type Outcome } from "./counter-client.ts";
 import { eventually } from "./eventually.ts";
 import { violations, type Fault } from "./history.ts";
 import { runMeshUp, type TestMesh } from "./mesh-up.ts";
@@ -96,6 +96,31 @@ test.for<[string, (mesh: TestMesh) => { pids: number[]; kill: () => void }]>([
     socket.socket.send("still here");
     await socket.has(1);
   }
+});
+
+test("a worker that dies leaves no client of its gateway without an answer or a reset", async () => {
+  const mesh = await ownMesh({ nodes: 1, workers: 2 });
+  // A new connection for each request: some are always on their way to the worker that dies.
+  const client = new CounterClient({ keepAlive: false, limitMs: RECOVERY_MS });
+  onTestFinished(() => client.close());
+  let killed = false;
+  const outcomes: Outcome[] = [];
+  const asking = Array.from({ length: 40 }, async () => {
+    while (!killed) outcomes.push(await client.count(gatewayOf(mesh), "/sessions/spread/asked"));
+  });
+  for (let kill = 0; kill < 3; kill++) {
+    const pids = await eventually(async () => {
+      const now = await workerPids(mesh, "n1");
+      return now.length === 2 && (await viewOf(mesh)).get("n1")?.workers === 2 && now;
+    }, REPLACED_MS);
+    const before = outcomes.length;
+    await eventually(() => outcomes.length > before + 100, RECOVERY_MS);
+    process.kill(pids[kill % 2]!, "SIGKILL");
+  }
+  await eventually(async () => (await workerPids(mesh, "n1")).length === 2, REPLACED_MS);
+  killed = true;
+  await Promise.all(asking);
+  expect(outcomes.filter((outcome) => outcome.status === "hung")).toEqual([]);
 });
 
 test("a node that joins under traffic costs no request and no session, and takes new sessions", async () => {
