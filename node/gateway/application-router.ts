@@ -1,6 +1,7 @@
 // Routing by the application's own `fetch(request, mesh)`: it sees every request, answers some itself and hands others to sessions.
 // A WebSocket request goes the same way; a stub or `mesh.route` answers it with an opaque Response that names the session.
 
+import type { Socket } from "node:net";
 import { SessionCall, type SessionReply } from "#mesh";
 import { MeshError } from "#proto";
 import type { Log } from "../log.ts";
@@ -40,8 +41,27 @@ export class ApplicationRouter {
     this.#bodyBytesMax = Math.max(...router.kinds().map((kind) => router.optionsOf(kind).maxBodyBytes));
   }
 
-  /** Rejects MeshError only; what the application throws is logged and becomes `internal`. */
-  async answer(request: RoutedRequest, body: BodySource, signal: () => AbortSignal): Promise<ApplicationAnswer> {
+  /** The answer to a plain request, which cannot be handed a WebSocket. Rejects MeshError only. */
+  async answerRequest(request: RoutedRequest, body: BodySource, signal: () => AbortSignal): Promise<SessionReply> {
+    const answered = await this.#answer(request, body, signal);
+    if (answered.status === "reply") return answered.reply;
+    throw new MeshError("bad_upgrade", "a WebSocket handshake was expected: the request lacks `Connection: Upgrade`");
+  }
+
+  /** A handshake has no response to watch before it is answered: its client is gone when the connection is. Rejects MeshError only. */
+  async answerUpgrade(request: RoutedRequest, socket: Socket): Promise<ApplicationAnswer> {
+    const gone = new AbortController();
+    const abort = (): void => gone.abort(new MeshError("cancelled", "the client went away"));
+    socket.once("close", abort);
+    try {
+      return await this.#answer(request, NO_BODY, () => gone.signal);
+    } finally {
+      socket.off("close", abort);
+    }
+  }
+
+  /** What the application throws is logged and becomes `internal`. */
+  async #answer(request: RoutedRequest, body: BodySource, signal: () => AbortSignal): Promise<ApplicationAnswer> {
     const { method, url, headers } = request;
     const given = requestOf({ method, url, headers, body: body.open(this.#bodyBytesMax) }, signal);
     try {

@@ -10,10 +10,11 @@ import { MeshError } from "#proto";
 import type { Log } from "../log.ts";
 import type { ApplicationMesh } from "../session/application.ts";
 import type { MeshSessions } from "../session/stub.ts";
-import { ApplicationRouter, type ApplicationAnswer } from "./application-router.ts";
+import { ApplicationRouter } from "./application-router.ts";
 import { ClientSocket } from "./client-socket.ts";
 import { Exchange, invalidHead, type Waiting } from "./exchange.ts";
 import { Heartbeat } from "./heartbeat.ts";
+import { gatewayLimits, type GatewayLimits } from "./limits.ts";
 import { listenOn } from "./listen.ts";
 import { answerMalformed, endWithProblem } from "./malformed.ts";
 import type { GatewayRouter } from "./port.ts";
@@ -24,7 +25,7 @@ import { isHealthCheck, NO_BODY, resolve, type BodySource } from "./routes.ts";
 import { SMALL_BODY_BYTES_MAX, SmallBody } from "./small-body.ts";
 import { checkHandshake, Joining, responseOn, WebSocketServers } from "./upgrade.ts";
 
-export type { GatewayRouter, KindLimits } from "./port.ts";
+export type { GatewayRouter } from "./port.ts";
 
 export interface GatewayOptions {
   readonly router: GatewayRouter;
@@ -37,21 +38,6 @@ export interface GatewayOptions {
   readonly sessions?: MeshSessions;
   readonly limits?: Partial<GatewayLimits>;
 }
-
-export interface GatewayLimits {
-  /** From the first byte of a request to the end of its headers. Too small refuses slow phones; too large keeps slow attackers. */
-  readonly headersTimeoutMs: number;
-  /** An idle connection stays so long. Must be longer than a load balancer in front keeps it (60 s is common), or requests get lost. */
-  readonly keepAliveMs: number;
-  /** Of all headers of a request together; more answers 431. */
-  readonly headerBytesMax: number;
-}
-
-export const gatewayLimits: GatewayLimits = {
-  headersTimeoutMs: 10_000,
-  keepAliveMs: 65_000,
-  headerBytesMax: 16 * 1024,
-};
 
 export interface GatewayStats {
   /** WebSockets that are open. */
@@ -169,7 +155,7 @@ class HttpGateway implements Gateway {
     try {
       if (this.#application !== undefined && !isHealthCheck(head.target)) {
         const exchange = this.#exchange(request, response, stream, OWN_TIMEOUT_MS);
-        void exchange.answerWith(askedByRequest(this.#application, head, source, exchange.signal));
+        void exchange.answerWith(this.#application.answerRequest(head, source, exchange.signal));
         return;
       }
       const resolved = resolve(this.#router, head, source);
@@ -228,7 +214,7 @@ class HttpGateway implements Gateway {
   async #resolveUpgrade(request: IncomingMessage, answer: () => Exchange): Promise<SessionCall | undefined> {
     const head = readHead(request);
     if (this.#application !== undefined) {
-      const answered = await askedByUpgrade(this.#application, head, request.socket);
+      const answered = await this.#application.answerUpgrade(head, request.socket);
       if (answered.status === "upgrade") return answered.call;
       answer().answer(answered.reply);
       return undefined;
@@ -328,32 +314,4 @@ class HttpGateway implements Gateway {
       };
     });
   }
-}
-
-/** A handshake has no response to watch before it is answered: its client is gone when the connection is. */
-async function askedByUpgrade(
-  application: ApplicationRouter,
-  head: RequestHead,
-  socket: Socket,
-): Promise<ApplicationAnswer> {
-  const gone = new AbortController();
-  const abort = (): void => gone.abort(new MeshError("cancelled", "the client went away"));
-  socket.once("close", abort);
-  try {
-    return await application.answer(head, NO_BODY, () => gone.signal);
-  } finally {
-    socket.off("close", abort);
-  }
-}
-
-/** A plain request that the application answers by handing over a WebSocket gets an error. */
-async function askedByRequest(
-  application: ApplicationRouter,
-  head: RequestHead,
-  body: BodySource,
-  signal: () => AbortSignal,
-): Promise<SessionReply> {
-  const answered = await application.answer(head, body, signal);
-  if (answered.status === "reply") return answered.reply;
-  throw new MeshError("bad_upgrade", "a WebSocket handshake was expected: the request lacks `Connection: Upgrade`");
 }

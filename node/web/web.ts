@@ -1,7 +1,7 @@
 // Facade of node/web/: web-standard Request and Response that cost next to nothing until somebody needs the real ones. Undici's
 // classes build streams, header maps and abort signals for every object, which triples the CPU of a small request.
 
-export { requestOf, type RequestOptions, type RequestParts } from "./lazy-request.ts";
+export { requestOf, type RequestParts } from "./lazy-request.ts";
 export { acceptedCallOf, acceptUpgrade } from "./light-response.ts";
 export { installWebClasses } from "./install.ts";
 export { tooLarge } from "./body.ts";
