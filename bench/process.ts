@@ -16,6 +16,8 @@ export const canPin = spawnSync("taskset", ["-V"]).status === 0 && os.availableP
 const READY_MS = 60_000;
 /** A server that was told to end and has not by now is killed. */
 const END_MS = 15_000;
+/** Levels of log lines. */
+const TROUBLE = /\b(?:warn|error)\b/i;
 /** The unit of /proc/<pid>/stat: the kernel's USER_HZ is 100 wherever Node runs. */
 const TICK_US = 10_000;
 
@@ -42,7 +44,12 @@ export function startPinned(start: Start): ChildProcess {
 export async function firstLine(child: ChildProcess, what: string): Promise<unknown> {
   if (child.stdout === null) throw new Error(`${what} has no stdout`);
   let said = "";
-  child.stderr?.setEncoding("utf8").on("data", (text: string) => (said = (said + text).slice(-10_000)));
+  let ready = false;
+  child.stderr?.setEncoding("utf8").on("data", (text: string) => {
+    said = (said + text).slice(-10_000);
+    // A mesh that is suspended for want of CPU measures badly: the reader should know.
+    if (ready && TROUBLE.test(text)) console.error(text.trimEnd());
+  });
   const lines = createInterface({ input: child.stdout });
   const aborter = new AbortController();
   const timer = setTimeout(() => aborter.abort(), READY_MS);
@@ -53,6 +60,7 @@ export async function firstLine(child: ChildProcess, what: string): Promise<unkn
   ended.catch(() => {});
   try {
     const [line] = (await Promise.race([once(lines, "line", { signal: aborter.signal }), ended])) as [string];
+    ready = true;
     return JSON.parse(line);
   } catch (error) {
     throw aborter.signal.aborted ? new Error(`${what} was not ready within ${READY_MS / 1000} s\n${said}`) : error;
