@@ -56,6 +56,12 @@ describe("a history is broken", () => {
     ],
     ["a request fails without a fault", [failed("session_lost", 0, 10)], [], /failed without/],
     ["a request fails long after the fault", [failed("no_host", 1_500, 1_600)], [KILLED], /failed without/],
+    [
+      "a request that begins well after a kill is lost to it",
+      [failed("session_lost", 1_150, 1_160)],
+      [{ ...KILLED, overMs: 3_000 }],
+      /failed without/,
+    ],
     ["a session crashes that nobody told to", [failed("session_crashed", 95, 101)], [KILLED], /failed without/],
     ["a request hangs", [{ ...broken(95, 101), outcome: { status: "hung", code: "" } }], [KILLED], /failed without/],
     ["another gateway's connection breaks", [{ ...broken(95, 101), through: "n2" }], [KILLED], /failed without/],

@@ -15,6 +15,8 @@ export interface Fault {
   readonly pids: readonly number[];
   /** The node whose gateway lost connections. */
   readonly node: string;
+  /** Its processes fell silent and nothing told of it: requests fail until others have noticed. */
+  readonly silent?: true;
 }
 
 /** A failure is noticed a little after its cause: answers pass through two event loops and a socket. */
@@ -135,7 +137,8 @@ function isExcused(asked: Asked, faults: readonly Fault[]): boolean {
         return asked.through === fault.node && atOnce;
       case "refused":
         // Under way to a process that died, or waiting in vain for its successor.
-        return outcome.code === "session_lost" ? during : outcome.retryable && during;
+        if (outcome.code === "session_lost") return fault.silent === true ? during : atOnce;
+        return outcome.retryable && during;
     }
   });
 }

@@ -19,7 +19,7 @@ const MIB = 1024 * 1024;
 const GIB = 1024 * MIB;
 /** What a worker may grow during a transfer of any size: buffers of a few streams, and what V8 has not collected yet. */
 const GROWTH_MAX = 150 * MIB;
-const TRANSFER_MS = 30_000;
+const TRANSFER_MS = 60_000;
 const SPREAD_MS = 5_000;
 
 test("a counter counts on whichever gateway is asked", async () => {
