@@ -100,7 +100,7 @@ class Launch {
     const options = this.#options;
     const nats = await this.#find(natsNeed, options.natsPort, options.store).catch((error: unknown) => {
       // Whoever names a NATS wants that one.
-      if (options.orDev !== true || (process.env["NATS_URL"] ?? "") !== "") throw error;
+      if (options.orDev !== true || namesNats()) throw error;
       say(`${MeshError.from(error).message}\nrunning \`mesh dev\` instead: one node, and its registry in memory`);
       return undefined;
     });
@@ -167,8 +167,14 @@ class Launch {
       MESH_SOCKET_DIR: this.#socketDir,
       MESH_ADMIN_BIND: "127.0.0.1",
       MESH_ADMIN_PORT: String(plan.adminPort),
+      // A NATS of our own in a fresh folder cannot have forgotten a mesh.
+      ...(!namesNats() && this.#options.store === undefined && { MESH_FOUNDING: "now" }),
     };
   }
+}
+
+function namesNats(): boolean {
+  return (process.env["NATS_URL"] ?? "") !== "";
 }
 
 function printWelcome(report: UpReport): void {

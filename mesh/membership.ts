@@ -58,6 +58,8 @@ export interface MembershipOptions {
   readonly kv: Kv;
   readonly self: Omit<NodeRecord, "workers" | "state">;
   readonly timings: LeaseTimings;
+  /** How long a registry must be seen empty before this node founds a mesh in it; 0, the default, for a registry that is known to be new. */
+  readonly foundHoldMs?: number;
   readonly clock: Clock;
   readonly log: LogLine;
   load(): readonly WorkerLoad[];
@@ -115,6 +117,7 @@ class NodeMembership implements Membership {
       closing: this.#closing.signal,
       mayRepair: () => this.#isLive,
       repairHoldMs: timings.heartbeatMs * REPAIR_HOLD_HEARTBEATS,
+      foundHoldMs: options.foundHoldMs ?? 0,
       onView: (view) => this.#onView(view),
     });
     this.#peers = new PeerLeases({

@@ -27,6 +27,11 @@ export interface ViewRegisterOptions {
   readonly mayRepair: () => boolean;
   /** How long a node that may not repair leaves it to others before it does. */
   readonly repairHoldMs: number;
+  /**
+   * How long a registry must be seen without a view before a node that joins founds the mesh in it. The registry may be new, or it
+   * has lost everything while a mesh runs: its members need so long to say so.
+   */
+  readonly foundHoldMs: number;
   /** A view newer than any before. */
   readonly onView: (view: View) => void;
 }
@@ -35,6 +40,7 @@ export class ViewRegister {
   readonly #options: ViewRegisterOptions;
   #known: View = emptyView;
   #rewoundSince: number | undefined;
+  #emptySince: number | undefined;
   /** Set once this node is in the view: from then on what it has seen counts against a registry that went back. */
   member = false;
 
@@ -92,7 +98,7 @@ export class ViewRegister {
     const { base, rewound } = this.member
       ? rebased(this.#known, stored)
       : { base: stored ?? emptyView, rewound: false };
-    if (!this.#mayWrite(rewound)) return undefined;
+    if (!this.#mayWrite(rewound) || !this.#mayFound(stored)) return undefined;
 
     const wanted = mutate(base);
     if (wanted === stored || wanted === emptyView) {
@@ -123,6 +129,16 @@ export class ViewRegister {
     const now = this.#options.clock.now();
     this.#rewoundSince ??= now;
     return this.#options.mayRepair() || now - this.#rewoundSince >= this.#options.repairHoldMs;
+  }
+
+  #mayFound(stored: View | undefined): boolean {
+    if (this.member || stored !== undefined) {
+      this.#emptySince = undefined;
+      return true;
+    }
+    const now = this.#options.clock.now();
+    this.#emptySince ??= now;
+    return now - this.#emptySince >= this.#options.foundHoldMs;
   }
 
   /** A member overwrites what is not a view; anybody else must not. */

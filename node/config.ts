@@ -34,6 +34,11 @@ export interface NodeConfig {
   readonly registry: { readonly kind: "nats"; readonly url: string } | { readonly kind: "memory" };
   /** Replicas of the registry's bucket; more than 1 needs a NATS cluster of 2.11 or later. MESH_NATS_REPLICAS. */
   readonly natsReplicas: number;
+  /**
+   * What an empty registry means to the first node. `wait`: it may have lost everything while a mesh runs, so its members get evictMs to
+   * say so. `now`: it is known to be new, as when it was started for this mesh. MESH_FOUNDING.
+   */
+  readonly founding: "wait" | "now";
   /** Folder for the Unix sockets of the links; paths in it must stay under 104 bytes. MESH_SOCKET_DIR. */
   readonly socketDir: string;
   /** Workers with the same value talk through Unix sockets: set it when two machines share a host name. MESH_MACHINE. */
@@ -60,6 +65,7 @@ export const configDefaults = {
   adminBind: "127.0.0.1",
   adminPort: 9080,
   natsReplicas: 1,
+  founding: "wait",
   heartbeatMs: 500,
   suspendMs: 2_000,
   evictMs: 3_000,
@@ -86,6 +92,7 @@ export function configFromEnv(env: Readonly<Record<string, string | undefined>>,
     adminPort: whole(env, "MESH_ADMIN_PORT", configDefaults.adminPort),
     registry: env["NATS_URL"] === undefined ? { kind: "memory" } : { kind: "nats", url: env["NATS_URL"] },
     natsReplicas: whole(env, "MESH_NATS_REPLICAS", configDefaults.natsReplicas),
+    founding: choice(env, "MESH_FOUNDING", ["wait", "now"], configDefaults.founding),
     socketDir: env["MESH_SOCKET_DIR"] ?? os.tmpdir(),
     machine: env["MESH_MACHINE"] ?? machineId(),
     heartbeatMs: whole(env, "MESH_HEARTBEAT_MS", configDefaults.heartbeatMs),

@@ -108,6 +108,7 @@ export class Life {
         evictMs: this.#config.evictMs,
         outageCapMs: OUTAGE_CAP_MS,
       },
+      foundHoldMs: this.#config.founding === "now" || this.#config.registry.kind === "memory" ? 0 : this.#config.evictMs,
       clock: systemClock,
       log: (level, message, fields) => this.#log[level](message, fields),
       load: () => [...this.#ownLoads.values()],

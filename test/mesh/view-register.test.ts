@@ -3,7 +3,7 @@
 import { beforeEach, expect, test } from "vitest";
 import { ViewRegister } from "../../mesh/view-register.ts";
 import { memoryBucket } from "#mesh";
-import type { View } from "#proto";
+import { encodeView, type View } from "#proto";
 import { fakeClock, type FakeClock } from "../infra/fake-clock.ts";
 import { faulty, storedView, type FaultyKv } from "./membership-nodes.ts";
 
@@ -12,7 +12,9 @@ let kv: FaultyKv;
 let register: ViewRegister;
 const seen: View[] = [];
 
-beforeEach(() => {
+beforeEach(() => begin(0));
+
+function begin(foundHoldMs: number): void {
   clock = fakeClock();
   kv = faulty(memoryBucket().open());
   seen.length = 0;
@@ -23,9 +25,10 @@ beforeEach(() => {
     closing: new AbortController().signal,
     mayRepair: () => true,
     repairHoldMs: 1_000,
+    foundHoldMs,
     onView: (view) => void seen.push(view),
   });
-});
+}
 
 /** Changes the view each time it is asked, so doing it twice would show. */
 const oneMore = (base: View): View => ({ ...base, epoch: base.epoch + 1 });
@@ -65,4 +68,21 @@ test("views are told in the order of their epochs, whatever order they come in",
   register.adopt({ epoch: 2, opId: "b", nodes: [] });
   register.adopt({ epoch: 3, opId: "c", nodes: [] });
   expect(seen.map((view) => view.epoch)).toEqual([3]);
+});
+
+test("an empty registry is left to those who may have filled it before", async () => {
+  begin(3_000);
+  const change = register.change(oneMore, 10_000);
+  await clock.advance(2_900);
+  expect(await storedView(kv)).toBeUndefined();
+  await kv.create("view", encodeView({ epoch: 7, opId: "theirs", nodes: [] }));
+  await clock.advance(1_000);
+  expect((await change).epoch).toBe(8);
+});
+
+test("a registry that stays empty is founded in when the hold is over", async () => {
+  begin(3_000);
+  const change = register.change(oneMore, 10_000);
+  await clock.advance(4_000);
+  expect((await change).epoch).toBe(1);
 });
