@@ -49,8 +49,18 @@ export interface NodeConfig {
   readonly suspendMs: number;
   /** After so long without a sign, others evict the node. The gap to suspendMs covers the drift of two clocks. MESH_EVICT_MS. */
   readonly evictMs: number;
+  /**
+   * When no node reaches NATS, all serve on by promising not to evict each other. `hold`: for 45 s, then sessions are held. `serve`: for as
+   * long as it lasts; a node that vanishes without a trace while it joins or when most do is then evicted by hand only. The same on
+   * all nodes. MESH_REGISTRY_OUTAGE.
+   */
+  readonly registryOutage: "hold" | "serve";
   /** On SIGTERM, how long sessions may take to finish before they are stopped. Keep it under the orchestrator's kill grace. MESH_DRAIN_MS. */
   readonly drainMs: number;
+  /** One session may hold its worker for so long before it is ended by force. Smaller: long computations are cut off. Larger: its neighbours wait so long. MESH_TURN_BUDGET_MS. */
+  readonly turnBudgetMs: number;
+  /** MiB by which a worker may grow while one session holds it. Smaller: big answers are cut off. Larger: the heap limit may come first. MESH_TURN_HEAP_MB. */
+  readonly turnHeapMb: number;
   /** `json` for machines, `text` for people. MESH_LOG. */
   readonly log: "json" | "text";
 }
@@ -69,7 +79,10 @@ export const configDefaults = {
   heartbeatMs: 500,
   suspendMs: 2_000,
   evictMs: 3_000,
+  registryOutage: "hold",
   drainMs: 20_000,
+  turnBudgetMs: 1_000,
+  turnHeapMb: 256,
   log: "text",
 } as const;
 
@@ -98,7 +111,10 @@ export function configFromEnv(env: Readonly<Record<string, string | undefined>>,
     heartbeatMs: whole(env, "MESH_HEARTBEAT_MS", configDefaults.heartbeatMs),
     suspendMs: whole(env, "MESH_SUSPEND_MS", configDefaults.suspendMs),
     evictMs: whole(env, "MESH_EVICT_MS", configDefaults.evictMs),
+    registryOutage: choice(env, "MESH_REGISTRY_OUTAGE", ["hold", "serve"], configDefaults.registryOutage),
     drainMs: whole(env, "MESH_DRAIN_MS", configDefaults.drainMs),
+    turnBudgetMs: whole(env, "MESH_TURN_BUDGET_MS", configDefaults.turnBudgetMs),
+    turnHeapMb: whole(env, "MESH_TURN_HEAP_MB", configDefaults.turnHeapMb),
     log: choice(env, "MESH_LOG", ["json", "text"], configDefaults.log),
   });
 }
@@ -128,6 +144,10 @@ export function checkConfig(config: NodeConfig): NodeConfig {
       "MESH_EVICT_MS must be at least 1.25 times MESH_SUSPEND_MS: a node must have stopped before others take over",
     );
   }
+  if (config.turnBudgetMs < 50 || config.turnBudgetMs > 60_000) {
+    throw bad(`MESH_TURN_BUDGET_MS must be 50 to 60000, not ${config.turnBudgetMs}`);
+  }
+  if (config.turnHeapMb < 16) throw bad("MESH_TURN_HEAP_MB must be 16 or more: a worker grows by that in its normal work");
   return config;
 }
 

@@ -1,6 +1,7 @@
 // What a node's primary and its workers say to each other over IPC. Both ends are of one version and one machine, so the
 // messages are trusted; they are structured-cloned ("advanced" serialisation).
 
+import type { ContactAnswer } from "#mesh";
 import type { ErrorCode, View, WorkerAddress, WorkerLoad } from "#proto";
 import type { NodeConfig } from "./config.ts";
 
@@ -26,7 +27,9 @@ export type ToWorker =
   | { readonly type: "exit"; readonly graceMs: number }
   /** The node was evicted: drop everything at once and exit. */
   | { readonly type: "fence"; readonly reason: string }
-  | { readonly type: "query"; readonly id: number; readonly query: WorkerQuery };
+  | { readonly type: "query"; readonly id: number; readonly query: WorkerQuery }
+  /** Answers `contact`. */
+  | { readonly type: "contact"; readonly id: number; readonly promised: boolean };
 
 export type FromWorker =
   /** The application is loaded, links are answered, and client traffic is taken at `port` (it waits until there is a view). */
@@ -38,23 +41,35 @@ export type FromWorker =
   /** `accepting`: new sessions may start; false from the drain on. */
   | { readonly type: "load"; readonly load: WorkerLoad; readonly accepting: boolean }
   | { readonly type: "answer"; readonly id: number; readonly answer: WorkerAnswer }
+  /** A peer's node asks whether ours has contact to the registry. */
+  | { readonly type: "contact"; readonly id: number; readonly node: string; readonly incarnation: string }
   | { readonly type: "stopped" }
+  /** Whether this Node can end a single session by force. If not, a session that holds its worker costs the worker. */
+  | { readonly type: "watchdog"; readonly contained: boolean }
   /** Cannot start; the process exits after this. */
   | { readonly type: "failed"; readonly code: ErrorCode; readonly message: string };
 
-/** Questions of the registry to one worker. */
+/** Questions to one worker: those of the registry service, and the primary's own to other nodes. */
 export type WorkerQuery =
   | { readonly op: "list"; readonly kind: string | undefined; readonly after: string; readonly limit: number }
   | { readonly op: "count"; readonly kind: string | undefined }
   | { readonly op: "describe"; readonly key: string }
-  | { readonly op: "where"; readonly key: string };
+  | { readonly op: "where"; readonly key: string }
+  /** Ask the node `to` in the name of ours; see `Router.askContact`. */
+  | {
+      readonly op: "contact";
+      readonly to: string;
+      readonly about: { readonly node: string; readonly incarnation: string };
+      readonly timeoutMs: number;
+    };
 
 export type WorkerAnswer =
   | { readonly op: "list"; readonly sessions: readonly SessionInfo[] }
   | { readonly op: "count"; readonly count: number }
   | { readonly op: "describe"; readonly session: SessionInfo | undefined }
   /** `owns`: this worker's word on the host is final. */
-  | { readonly op: "where"; readonly owns: boolean; readonly host: string | undefined };
+  | { readonly op: "where"; readonly owns: boolean; readonly host: string | undefined }
+  | { readonly op: "contact"; readonly answer: ContactAnswer };
 
 /** What the registry tells of a live session. */
 export interface SessionInfo {

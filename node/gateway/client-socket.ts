@@ -4,6 +4,7 @@
 import type { Duplex } from "node:stream";
 import { WebSocket, type RawData } from "ws";
 import { SOCKET_WINDOW_BYTES, type ClientEnd, type SessionEnd } from "#mesh";
+import { turns, type Torn } from "../session/turns.ts";
 import type { Beating, Heartbeat } from "./heartbeat.ts";
 
 /** Every message weighs so much more than its bytes, or empty ones would have no bound. */
@@ -25,7 +26,7 @@ export class GatewaySocket extends WebSocket {
   client: ClientSocket | undefined;
 }
 
-export class ClientSocket implements ClientEnd, Beating {
+export class ClientSocket implements ClientEnd, Beating, Torn {
   heartbeatSlice = -1;
   missedPings = 0;
   #socket: GatewaySocket | undefined;
@@ -94,7 +95,7 @@ export class ClientSocket implements ClientEnd, Beating {
 
   received(data: Uint8Array | string, bytes: number): void {
     this.missedPings = 0;
-    const settled = this.#end?.message(data);
+    const settled = turns.top(this, () => this.#end?.message(data));
     if (settled === undefined) return;
     const weight = bytes + MESSAGE_OVERHEAD_BYTES;
     this.#unsettledBytes += weight;
@@ -103,6 +104,11 @@ export class ClientSocket implements ClientEnd, Beating {
       this.#unsettledBytes -= weight;
       if (this.#unsettledBytes < SOCKET_WINDOW_BYTES / 2 && this.#socket?.isPaused === true) this.#socket.resume();
     });
+  }
+
+  /** The receiver of `ws` was torn off with the session: it will not see the client's close frame, so this side ends the stream. */
+  torn(): void {
+    this.#stream?.end();
   }
 
   /** The connection is gone, whether it ever opened or not. */

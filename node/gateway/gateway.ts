@@ -10,6 +10,7 @@ import { MeshError } from "#proto";
 import type { Log } from "../log.ts";
 import type { ApplicationMesh } from "../session/application.ts";
 import type { MeshSessions } from "../session/stub.ts";
+import { turns } from "../session/turns.ts";
 import { ApplicationRouter } from "./application-router.ts";
 import { ClientSocket } from "./client-socket.ts";
 import { Exchange, invalidHead, type Waiting } from "./exchange.ts";
@@ -69,6 +70,7 @@ const OWN_TIMEOUT_MS = 60_000;
 const CLOSE_RESTART = 1012;
 /** How long a client may take to answer that close. */
 const GOODBYE_MS = 1_000;
+const ALWAYS = (): boolean => true;
 
 class HttpGateway implements Gateway {
   readonly #router: GatewayRouter;
@@ -160,7 +162,12 @@ class HttpGateway implements Gateway {
       }
       const resolved = resolve(this.#router, head, source);
       if (resolved instanceof SessionCall) {
-        this.#answer(request, response, stream, this.#router.route(resolved), resolved);
+        // Node's parser is torn off as well: this connection is good for the answer and no more.
+        const torn = {
+          torn: (error: unknown): void => this.#exchange(request, response, stream, OWN_TIMEOUT_MS, ALWAYS).fail(error),
+        };
+        const reply = turns.top(torn, () => this.#router.route(resolved));
+        this.#answer(request, response, stream, reply, resolved);
       } else {
         this.#answer(request, response, stream, resolved, undefined);
       }
@@ -256,6 +263,7 @@ class HttpGateway implements Gateway {
     response: ServerResponse,
     body: RequestBody | undefined,
     timeoutMs: number,
+    closing: () => boolean = this.#isClosing,
   ): Exchange {
     const exchange = new Exchange({
       request,
@@ -263,7 +271,7 @@ class HttpGateway implements Gateway {
       body,
       timeoutMs,
       log: this.#log,
-      closing: this.#isClosing,
+      closing,
       over: this.#forget,
     });
     this.#waiting.add(exchange);

@@ -3,10 +3,19 @@
 
 import { randomBytes } from "node:crypto";
 import { MeshError, type NodeRecord, type View, type WorkerLoad, type WorkerRecord } from "#proto";
-import { startMembership, systemClock, type Kv, type Membership } from "#mesh";
+import {
+  followLifeline,
+  probe,
+  startMembership,
+  systemClock,
+  type ContactAnswer,
+  type Kv,
+  type Membership,
+} from "#mesh";
 import type { NodeConfig } from "../config.ts";
 import type { FromWorker } from "../ipc.ts";
 import type { Log } from "../log.ts";
+import { WorkerPulse } from "./worker-pulse.ts";
 import { WorkerPool, type WorkerProcess } from "./worker-pool.ts";
 import { WorkerQuestions } from "./worker-questions.ts";
 
@@ -18,7 +27,7 @@ const EXIT_GRACE_MS = 1_000;
 const LINK_GRACE_MS = 1_000;
 /** A registry that does not answer must not keep a node from ending. */
 const LEAVE_LIMIT_MS = 2_000;
-/** An outage of the registry may last so long before silence counts although most of the view is silent. */
+/** An outage of the registry may last so long before sessions are held although all nodes are well; elections take 4 to 9 s. */
 const OUTAGE_CAP_MS = 45_000;
 /** A worker that cannot load the application in this time will not. */
 const START_LIMIT_MS = 60_000;
@@ -32,13 +41,20 @@ export interface NodeInfo {
   readonly workers: readonly { readonly index: number; readonly pid: number }[];
 }
 
+/** What the process holds open through all lives of the node. */
+export interface NodePorts {
+  readonly admin: number;
+  readonly lifeline: number;
+}
+
 export class Life {
   readonly #config: NodeConfig;
   readonly #log: Log;
   readonly #kv: Kv;
-  readonly #adminPort: number;
+  readonly #ports: NodePorts;
   readonly #onReady: (info: NodeInfo) => void;
   readonly #pool: WorkerPool;
+  readonly #pulse: WorkerPulse;
   readonly #started = Promise.withResolvers<void>();
   readonly #fenced = Promise.withResolvers<string>();
   readonly #empty = Promise.withResolvers<void>();
@@ -53,15 +69,19 @@ export class Life {
   #ending = false;
   #ready = false;
 
-  constructor(config: NodeConfig, log: Log, adminPort: number, kv: Kv, onReady: (info: NodeInfo) => void) {
+  constructor(config: NodeConfig, log: Log, ports: NodePorts, kv: Kv, onReady: (info: NodeInfo) => void) {
     this.#config = config;
     this.#log = log;
     this.#kv = kv;
-    this.#adminPort = adminPort;
+    this.#ports = ports;
     this.#onReady = onReady;
     this.#pool = new WorkerPool(config, log, {
       onMessage: (worker, message) => this.#onMessage(worker, message),
       onExit: (worker, how) => this.#onExit(worker, how),
+    });
+    this.#pulse = new WorkerPulse(config.turnBudgetMs, (index, silentMs) => {
+      this.#log.error("a worker does not answer; it is killed and replaced", { worker: index, silentMs });
+      this.#pool.killOne(index);
     });
     this.questions = new WorkerQuestions(this.#pool);
   }
@@ -99,18 +119,25 @@ export class Life {
     } finally {
       clearTimeout(limit);
     }
+    const self = this.#record();
     this.#membership = startMembership({
       kv: this.#kv,
-      self: this.#record(),
+      self,
       timings: {
         heartbeatMs: this.#config.heartbeatMs,
         suspendMs: this.#config.suspendMs,
         evictMs: this.#config.evictMs,
-        outageCapMs: OUTAGE_CAP_MS,
+        outageCapMs: this.#config.registryOutage === "serve" ? Infinity : OUTAGE_CAP_MS,
       },
       foundHoldMs: this.#config.founding === "now" || this.#config.registry.kind === "memory" ? 0 : this.#config.evictMs,
       clock: systemClock,
       log: (level, message, fields) => this.#log[level](message, fields),
+      peers: {
+        follow: followLifeline,
+        probe,
+        ask: (node, timeoutMs) =>
+          this.#askContact(node.id, { node: self.id, incarnation: self.incarnation }, timeoutMs),
+      },
       load: () => [...this.#ownLoads.values()],
       events: {
         onView: (view) => this.#pool.broadcast({ type: "view", view }),
@@ -148,6 +175,7 @@ export class Life {
 
   async fence(reason: string): Promise<void> {
     this.#ending = true;
+    this.#pulse.close();
     await this.#pool.end({ type: "fence", reason }, EXIT_GRACE_MS);
     await this.#membership?.close();
     this.#membership = undefined;
@@ -156,6 +184,7 @@ export class Life {
   /** First the sessions, then the place in the view, then the processes: whoever still sends here gets an answer until the view says no. */
   async end(reason: "drain" | "shutdown"): Promise<void> {
     this.#ending = true;
+    this.#pulse.close();
     this.#pool.retire();
     this.#pool.broadcast({ type: "stop", reason, limitMs: STOP_LIMIT_MS });
     this.#noteStopped();
@@ -192,9 +221,23 @@ export class Life {
       zone,
       labels,
       gateway: this.#url(this.#config.host, this.#port),
-      admin: this.#url(this.#config.adminBind, this.#adminPort),
+      admin: this.#url(this.#config.adminBind, this.#ports.admin),
+      lifeline: { host: this.#config.host, port: this.#ports.lifeline },
       pid: process.pid,
     };
+  }
+
+  /** Links are the workers': any of ours may ask. Not always the same one, which may hang. */
+  async #askContact(
+    to: string,
+    about: { readonly node: string; readonly incarnation: string },
+    timeoutMs: number,
+  ): Promise<ContactAnswer> {
+    const workers = this.#pool.processes;
+    const worker = workers[Math.floor(Math.random() * workers.length)];
+    if (worker === undefined) return "unknown";
+    const answer = await this.questions.ask(worker.index, { op: "contact", to, about, timeoutMs });
+    return answer?.op === "contact" ? answer.answer : "unknown";
   }
 
   #url(host: string, port: number): string {
@@ -212,6 +255,8 @@ export class Life {
   }
 
   #onMessage(worker: WorkerProcess, message: FromWorker): void {
+    // Not before it listens: loading an application may take any time.
+    if (worker.address !== undefined && !this.#ending) this.#pulse.heard(worker.index);
     switch (message.type) {
       case "listening":
         worker.address = message.address;
@@ -235,6 +280,18 @@ export class Life {
       case "stopped":
         worker.stopped = true;
         this.#noteStopped();
+        break;
+      case "watchdog":
+        if (!message.contained) {
+          this.#log.warn("a session that hogs this worker will cost all sessions of it", { worker: worker.index });
+        }
+        break;
+      case "contact":
+        this.#pool.send(worker.index, {
+          type: "contact",
+          id: message.id,
+          promised: this.#membership?.answerContact(message.node, message.incarnation) ?? false,
+        });
         break;
       case "answer":
         this.questions.answered(message.id, message.answer);
@@ -263,6 +320,7 @@ export class Life {
   #onExit(worker: WorkerProcess, how: string): void {
     const sessions = this.#ownLoads.get(worker.index)?.sessions ?? 0;
     this.#ownLoads.delete(worker.index);
+    this.#pulse.forget(worker.index);
     if (this.#ending) return this.#noteStopped();
     if (this.#draining) this.#noteEmpty();
     this.#log.warn("a worker died; its sessions are lost, another takes its place", {
@@ -288,7 +346,7 @@ export class Life {
     this.#onReady({
       id: this.#config.node,
       gateway: this.#url(this.#config.host, this.#port),
-      admin: this.#url(this.#config.adminBind, this.#adminPort),
+      admin: this.#url(this.#config.adminBind, this.#ports.admin),
       pid: process.pid,
       workers: all.map(({ index, pid }) => ({ index, pid })),
     });

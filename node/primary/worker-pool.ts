@@ -17,6 +17,12 @@ const HEALTHY_MS = 10_000;
 const BACKOFF_MIN_MS = 200;
 const BACKOFF_MAX_MS = 10_000;
 
+/**
+ * What a worker's watchdog needs of Node: without the first, a turn that was torn off inside a timer aborts the process; without the
+ * second, some optimised loops never look whether they are to stop.
+ */
+const WATCHDOG_FLAGS = ["--no-force-async-hooks-checks", "--no-use-osr"];
+
 /** One life of one worker process. */
 export interface WorkerProcess {
   readonly index: number;
@@ -53,6 +59,7 @@ export class WorkerPool {
     cluster.setupPrimary({
       exec: fileURLToPath(new URL("../worker/main.ts", import.meta.url)),
       args: [],
+      execArgv: [...process.execArgv, ...WATCHDOG_FLAGS],
       serialization: "advanced",
     });
   }
@@ -91,6 +98,11 @@ export class WorkerPool {
     const kill = setTimeout(() => this.kill(), limitMs);
     await Promise.all(exits);
     clearTimeout(kill);
+  }
+
+  /** Ends one process that does not answer; it is replaced as one that died. */
+  killOne(index: number): void {
+    this.#lives.get(index)?.worker.process.kill("SIGKILL");
   }
 
   kill(): void {

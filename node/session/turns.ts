@@ -11,8 +11,10 @@ export interface Resumable {
   resume(): void;
 }
 
-/** Called instead of everything below it when the frames of a turn were torn off. */
-export type Torn = (error: unknown) => void;
+/** Who was in the middle of a turn when its frames were torn off. */
+export interface Torn {
+  torn(error: unknown): void;
+}
 
 // Before anybody replaces it.
 const nextTick = process.nextTick;
@@ -96,7 +98,7 @@ class Turns {
 
   /**
    * Runs `fn`, which may enter a session at once. MUST only be called from the first frame of a callback of the event loop that
-   * serves one client. Should the turn be torn off, neither `fn` nor its caller go on; `torn` is called later.
+   * serves one client. Should the turn be torn off, neither `fn` nor its caller go on; `torn` hears of it later.
    */
   top<Result>(torn: Torn | undefined, fn: () => Result): Result {
     if (this.#progress === undefined || this.#top) return fn();
@@ -123,7 +125,7 @@ class Turns {
     this.#torn = undefined;
     this.#owner = undefined;
     rebook();
-    torn?.(error);
+    torn?.torn(error);
   }
 
   forgetOwner(): void {

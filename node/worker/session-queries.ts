@@ -1,4 +1,4 @@
-// Answers the registry's questions about the sessions of this worker.
+// Answers the primary's questions to this worker: about its sessions, and what other nodes say.
 
 import { MeshError, isKind, parseSessionKey, type SessionKey } from "#proto";
 import type { Router, SessionHost } from "#mesh";
@@ -9,7 +9,7 @@ export interface QuerySources {
   readonly router: Router;
 }
 
-export function answerQuery({ host, router }: QuerySources, query: WorkerQuery): WorkerAnswer {
+export function answerQuery({ host, router }: QuerySources, query: WorkerQuery): WorkerAnswer | Promise<WorkerAnswer> {
   switch (query.op) {
     case "list": {
       const sessions = firstKeys(host, query.kind, query.after, query.limit).map((key) => host.describe(key));
@@ -19,6 +19,10 @@ export function answerQuery({ host, router }: QuerySources, query: WorkerQuery):
       return { op: "count", count: countOf(host, query.kind) };
     case "describe":
       return { op: "describe", session: host.describe(parseSessionKey(query.key).key) };
+    case "contact":
+      return router
+        .askContact(query.to, query.about, query.timeoutMs)
+        .then((answer): WorkerAnswer => ({ op: "contact", answer }));
     case "where":
       return { op: "where", ...router.whereabouts(parseSessionKey(query.key)) };
   }

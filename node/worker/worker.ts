@@ -5,20 +5,26 @@ import path from "node:path";
 import { MeshError, workerIdOf } from "#proto";
 import { Router, createLinks, listenLinks, type LinkListener, type Links } from "#mesh";
 import { createGateway, type Gateway, type GatewayRouter } from "../gateway/gateway.ts";
-import type { FromWorker, ToWorker, WorkerBoot } from "../ipc.ts";
+import type { FromWorker, ToWorker, WorkerBoot, WorkerQuery } from "../ipc.ts";
 import { createLog, type Log } from "../log.ts";
 import type { MeshApplication } from "../session/application.ts";
 import { installFaultHandlers } from "../session/faults.ts";
 import { createSessionHost, type SessionHostControl } from "../session/host.ts";
 import { loadApplication } from "../session/load-application.ts";
+import { ContactQuestions } from "./contact-questions.ts";
 import { LoadMeter } from "./load-meter.ts";
 import { answerQuery } from "./session-queries.ts";
+import { WorkerGuard } from "./worker-guard.ts";
 import { WorkerLease } from "./worker-lease.ts";
 
 /** Pace of load reports to the primary, which puts them into the node's heartbeat. */
 const LOAD_MS = 500;
 /** Sockets and requests under way get so long when the worker stops in order. */
 const GATEWAY_GRACE_MS = 500;
+/** Sessions of a worker that is to be replaced may go on for so long. Too large: what a kill left half done stays for long. */
+const TAINTED_LIMIT_MS = 30_000;
+/** And then have so long to stop in order. */
+const TAINTED_STOP_MS = 2_000;
 /** WebSocket close code "service restart": reconnect. */
 const CLOSE_RESTART = 1012;
 
@@ -32,6 +38,9 @@ export class WorkerServer {
   readonly #router: Router;
   readonly #gateway: Gateway;
   readonly #meter: LoadMeter;
+  readonly #contacts: ContactQuestions;
+  readonly #guard: WorkerGuard;
+  readonly #exit: (code: number) => void;
   #listener: LinkListener | undefined;
   #loadTimer: NodeJS.Timeout | undefined;
   /** False: no new session starts here. */
@@ -39,6 +48,8 @@ export class WorkerServer {
   /** True: load balancers should look elsewhere. */
   #stopping = false;
   #settled = false;
+  /** Set while the worker waits to be empty, to be replaced then. */
+  #taintedSince: number | undefined;
 
   /** Loads the application; throws `bad_app` with what is wrong with it. `exit` ends the process after a failure of our own. */
   static async create(boot: WorkerBoot, tell: (message: FromWorker) => void, exit: (code: number) => void) {
@@ -55,6 +66,7 @@ export class WorkerServer {
     const self = workerIdOf(config.node, boot);
     this.#boot = boot;
     this.#tell = tell;
+    this.#exit = exit;
     this.#log = createLog(config.log, { node: config.node, worker: index });
     this.#host = createSessionHost({
       application,
@@ -70,6 +82,7 @@ export class WorkerServer {
       exit(1);
     });
     this.#links = createLinks({ self, mesh: config.mesh, machine: config.machine, epoch: () => this.#router.epoch });
+    this.#contacts = new ContactQuestions(tell);
     this.#router = new Router({
       self,
       host: this.#host,
@@ -77,6 +90,7 @@ export class WorkerServer {
       lease: this.#lease,
       refreshView: (epoch) => tell({ type: "refresh", epoch }),
       accepting: () => this.#accepting && config.role === "host",
+      answerContact: (node, incarnation) => this.#contacts.ask(node, incarnation),
       draw: Math.random,
     });
     this.#gateway = createGateway({
@@ -86,10 +100,20 @@ export class WorkerServer {
       log: this.#log,
     });
     this.#meter = new LoadMeter(index, () => this.#host.size);
+    this.#guard = new WorkerGuard({
+      config,
+      host: this.#host,
+      log: this.#log,
+      onTainted: () => {
+        this.#accepting = false;
+        this.#taintedSince = performance.now();
+      },
+    });
   }
 
   async start(): Promise<void> {
     const { config, index, incarnation } = this.#boot;
+    this.#tell({ type: "watchdog", contained: await this.#guard.start() });
     this.#listener = await listenLinks({
       self: workerIdOf(config.node, this.#boot),
       mesh: config.mesh,
@@ -104,7 +128,10 @@ export class WorkerServer {
       address: { host: config.host, port: this.#listener.port, socket: this.#listener.socket },
       port,
     });
-    this.#loadTimer = setInterval(() => this.#tellLoad(), LOAD_MS);
+    this.#loadTimer = setInterval(() => {
+      this.#tellLoad();
+      this.#endIfTainted();
+    }, LOAD_MS);
     this.#log.debug("listening", { index, port });
   }
 
@@ -126,11 +153,10 @@ export class WorkerServer {
         this.#stopping = true;
         break;
       case "query":
-        this.#tell({
-          type: "answer",
-          id: message.id,
-          answer: answerQuery({ host: this.#host, router: this.#router }, message.query),
-        });
+        void this.#answer(message.id, message.query);
+        break;
+      case "contact":
+        this.#contacts.answered(message.id, message.promised);
         break;
       case "stop":
       case "exit":
@@ -166,6 +192,7 @@ export class WorkerServer {
 
   async #close(): Promise<void> {
     clearInterval(this.#loadTimer);
+    await this.#guard.close();
     await this.#gateway.close({ graceMs: 0 });
     this.#meter.close();
     this.#router.close();
@@ -188,8 +215,20 @@ export class WorkerServer {
     };
   }
 
+  async #answer(id: number, query: WorkerQuery): Promise<void> {
+    const answer = await answerQuery({ host: this.#host, router: this.#router }, query);
+    this.#tell({ type: "answer", id, answer });
+  }
+
   #tellLoad(): void {
     this.#tell({ type: "load", load: this.#meter.read(), accepting: this.#accepting });
+  }
+
+  #endIfTainted(): void {
+    if (this.#taintedSince === undefined) return;
+    if (this.#host.size > 0 && performance.now() - this.#taintedSince < TAINTED_LIMIT_MS) return;
+    this.#taintedSince = undefined;
+    void this.stop("drain", TAINTED_STOP_MS).finally(() => this.#exit(0));
   }
 
   async #tellWhenSettled(): Promise<void> {

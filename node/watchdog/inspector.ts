@@ -1,0 +1,124 @@
+// The watchdog's hold on the main thread: Node's own inspector, used from another thread. The debugger is enabled only while a turn is
+// being ended, so that a healthy worker pays nothing for it.
+
+import { Session, type Debugger, type Runtime } from "node:inspector";
+
+/** A frame of a stopped turn. */
+export interface Frame {
+  readonly functionName: string;
+  /** Of the script; empty for code that was evaluated. */
+  readonly url: string;
+  /** Both from 1. */
+  readonly line: number;
+  readonly column: number;
+}
+
+/** The frames of a stopped turn, innermost first. */
+export type Paused = readonly Frame[];
+
+export class MainThread {
+  readonly #session = new Session();
+  #paused: ((event: Paused) => void) | undefined;
+  #guard = "";
+  /** By the ids of scripts, which is all that frames tell of them; known while the debugger is enabled. */
+  readonly #urls = new Map<string, string>();
+
+  constructor() {
+    this.#session.connectToMainThread();
+    this.#session.on("Debugger.paused", ({ params }) => {
+      const waiting = this.#paused;
+      this.#paused = undefined;
+      // Too late for us, or a `debugger` statement of session code: nobody waits for it.
+      if (waiting === undefined) this.#session.post("Debugger.resume");
+      else waiting(params.callFrames.map((frame) => this.#frameOf(frame)));
+    });
+    this.#session.on("Debugger.scriptParsed", ({ params }) => this.#urls.set(params.scriptId, params.url));
+  }
+
+  /** Finds the object whose methods `ask` calls. */
+  async attach(expression: string): Promise<void> {
+    const found = await this.#answer<Runtime.EvaluateReturnType>((done) =>
+      this.#session.post("Runtime.evaluate", { expression }, done),
+    );
+    if (found.result.objectId === undefined) throw new Error("the main thread has no guard");
+    this.#guard = found.result.objectId;
+  }
+
+  /** Calls a method of the guard on the main thread, in the midst of whatever runs there, and gives what it returned, by JSON. */
+  async ask(method: string, ...parameters: readonly (string | number)[]): Promise<unknown> {
+    const answer = await this.#answer<Runtime.CallFunctionOnReturnType>((done) =>
+      this.#session.post(
+        "Runtime.callFunctionOn",
+        {
+          objectId: this.#guard,
+          functionDeclaration: "function(method, ...parameters) { return this[method](...parameters); }",
+          arguments: [method, ...parameters].map((value) => ({ value })),
+          returnByValue: true,
+        },
+        done,
+      ),
+    );
+    if (answer.exceptionDetails !== undefined) throw new Error(`the guard failed: ${answer.exceptionDetails.text}`);
+    return answer.result.value;
+  }
+
+  /** Stops the main thread where it is. Undefined when it does not let itself be stopped in time. */
+  pause(limitMs: number): Promise<Paused | undefined> {
+    return this.#untilPaused(limitMs, () => {
+      this.#session.post("Debugger.enable");
+      this.#session.post("Debugger.pause");
+    });
+  }
+
+  /** Lets the stopped thread run out of the function on top, or into the next one. Undefined when it runs on for too long. */
+  step(how: "out" | "into", limitMs: number): Promise<Paused | undefined> {
+    return this.#untilPaused(limitMs, () => {
+      if (how === "out") this.#session.post("Debugger.stepOut");
+      else this.#session.post("Debugger.stepInto");
+    });
+  }
+
+  /** Lets the stopped thread go on. `torn`: without the turn in which it was stopped. */
+  async resume(torn: boolean): Promise<void> {
+    if (torn) this.#session.post("Runtime.terminateExecution");
+    this.#session.post("Debugger.resume");
+    await this.release();
+  }
+
+  /** Nothing is to be stopped any more. */
+  async release(): Promise<void> {
+    await this.#answer<void>((done) => this.#session.post("Debugger.disable", (error) => done(error)));
+    this.#urls.clear();
+  }
+
+  #frameOf({ functionName, location }: Debugger.CallFrame): Frame {
+    return {
+      functionName,
+      url: this.#urls.get(location.scriptId) ?? "",
+      line: location.lineNumber + 1,
+      column: (location.columnNumber ?? 0) + 1,
+    };
+  }
+
+  async #untilPaused(limitMs: number, act: () => void): Promise<Paused | undefined> {
+    const { promise, resolve } = Promise.withResolvers<Paused | undefined>();
+    this.#paused = resolve;
+    const limit = setTimeout(() => {
+      this.#paused = undefined;
+      resolve(undefined);
+    }, limitMs);
+    act();
+    const paused = await promise;
+    clearTimeout(limit);
+    return paused;
+  }
+
+  #answer<Answer>(send: (done: (error: Error | null, answer?: Answer) => void) => void): Promise<Answer> {
+    return new Promise((resolve, reject) => {
+      send((error, answer) => {
+        if (error === null || error === undefined) resolve(answer as Answer);
+        else reject(error);
+      });
+    });
+  }
+}

@@ -1,0 +1,42 @@
+// Where a turn may be torn off. In the middle of a function of Node or of the mesh that would leave their books half written, and
+// those are everybody's: so a stopped turn is first led back into the application's own code.
+
+import type { Frame, MainThread, Paused } from "./inspector.ts";
+
+/** Steps are cheap when the main thread obeys; a library function that loops for ever does not come back. */
+const STEPS_MAX = 200;
+const STEPS_LIMIT_MS = 250;
+/** Enough to find the loop; more only fills the log. */
+const STACK_FRAMES_MAX = 20;
+
+const MESH = new URL("../../", import.meta.url).href;
+const OWN_FOLDERS = ["node", "mesh", "placement", "proto", "cli"].map((folder) => `${MESH}${folder}/`);
+
+/** What `paused` came to: in the application, or where it was when it would not go there. Undefined: it runs, or has left the turn. */
+export async function restingPlace(main: MainThread, paused: Paused): Promise<Paused | undefined> {
+  const deadlineMs = performance.now() + STEPS_LIMIT_MS;
+  let place = paused;
+  for (let steps = 0; steps < STEPS_MAX; steps++) {
+    const [top] = place;
+    const leftMs = deadlineMs - performance.now();
+    if (top === undefined || isApplication(top) || leftMs <= 0) return place;
+    const next = await main.step(place.some(isApplication) ? "out" : "into", leftMs);
+    if (next === undefined) return main.pause(STEPS_LIMIT_MS);
+    place = next;
+  }
+  return place;
+}
+
+export function stackOf(place: Paused): string {
+  return place
+    .slice(0, STACK_FRAMES_MAX)
+    .map(({ functionName, url, line, column }) => {
+      const at = `${url}:${line}:${column}`;
+      return functionName === "" ? `    at ${at}` : `    at ${functionName} (${at})`;
+    })
+    .join("\n");
+}
+
+function isApplication({ url }: Frame): boolean {
+  return !url.startsWith("node:") && !url.includes("/node_modules/") && !OWN_FOLDERS.some((own) => url.startsWith(own));
+}
