@@ -2,7 +2,7 @@
 // the store of a killed one is a restart; on another store it is the loss of all data.
 
 import { spawn, type ChildProcess } from "node:child_process";
-import { mkdtemp, rm } from "node:fs/promises";
+import { mkdtemp, readFile, readdir, rm } from "node:fs/promises";
 import os from "node:os";
 import path from "node:path";
 import { createInterface } from "node:readline";
@@ -40,7 +40,8 @@ export async function startNats(
   const kill = async (signal: NodeJS.Signals = "SIGKILL"): Promise<void> => {
     if (child.exitCode !== null || child.signalCode !== null) return;
     child.kill(signal);
-    if (signal !== "SIGSTOP" && signal !== "SIGCONT") await exited;
+    if (signal === "SIGSTOP") await stopped(child.pid ?? 0);
+    else if (signal !== "SIGCONT") await exited;
   };
   try {
     const port = await ready(child);
@@ -58,6 +59,18 @@ export async function startNats(
   } catch (error) {
     await kill("SIGKILL");
     throw error;
+  }
+}
+
+/** The signal is only pending at first: a thread on another core may still answer a request. Resolves when every thread stands. */
+async function stopped(pid: number): Promise<void> {
+  for (;;) {
+    const threads = await readdir(`/proc/${pid}/task`);
+    const stats = await Promise.all(
+      threads.map((thread) => readFile(`/proc/${pid}/task/${thread}/stat`, "utf8").catch(() => "")),
+    );
+    // "pid (name) state ...": the name may hold spaces.
+    if (stats.every((stat) => stat === "" || stat.slice(stat.lastIndexOf(")") + 2).startsWith("T"))) return;
   }
 }
 
