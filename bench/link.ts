@@ -225,6 +225,7 @@ function memberAt(addresses: Addresses): Member {
       labels: {},
       gateway: "",
       admin: "",
+      lifeline: { host: "127.0.0.1", port: 0 },
       pid: 0,
       workers: [worker],
     },

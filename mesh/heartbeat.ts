@@ -18,6 +18,8 @@ export interface HeartbeatOptions {
   readonly lease: OwnLease;
   readonly key: string;
   readonly heartbeatMs: number;
+  /** Of the newest view seen. */
+  readonly epoch: () => number;
   readonly load: () => readonly WorkerLoad[];
   readonly onEffects: (effects: readonly LeaseEffect[]) => void;
   /** After each heartbeat: is the registry known to have it? */
@@ -68,10 +70,10 @@ export class Heartbeat {
   }
 
   async #beat(): Promise<boolean> {
-    const { lease, clock, load, kv, key, onEffects } = this.#options;
+    const { lease, clock, load, epoch, kv, key, onEffects } = this.#options;
     // The second try is for a conflict that was only a lost answer, or a registry that lost the key.
     for (let tries = 0; tries < 2; tries++) {
-      const next = lease.beat(clock.now(), load());
+      const next = lease.beat(clock.now(), load(), epoch());
       if (next === undefined) return false;
       const bytes = encodeLease(next.lease);
       const write: KvWrite = await (next.revision === 0 ? kv.create(key, bytes) : kv.update(key, bytes, next.revision));

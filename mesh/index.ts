@@ -11,6 +11,15 @@ export { Router, type Lease, type RouterOptions } from "./router.ts";
 export { systemClock, type Clock } from "./clock.ts";
 export { memoryBucket, type MemoryBucket } from "./kv/memory.ts";
 export { connectNats, type NatsLink, type ServiceEndpoint } from "./nats.ts";
-export { startMembership, type Membership, type MembershipEvents, type MembershipOptions } from "./membership.ts";
+export {
+  startMembership,
+  type Membership,
+  type MembershipEvents,
+  type MembershipOptions,
+  type PeerPort,
+} from "./membership.ts";
+export type { ContactAnswer } from "./outage.ts";
+export { probe, type ProbeResult, type TcpAddress } from "./probe.ts";
+export { followLifeline, serveLifeline, type LifelineServer } from "./lifeline.ts";
 export type { LeaseTimings } from "./silence.ts";
 export type { LogLine } from "./log.ts";

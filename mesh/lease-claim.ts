@@ -1,10 +1,12 @@
-// How a node that joins comes by the lease of its id: at once when nobody holds it or its holder was evicted; after `evictMs` of
-// watching when its holder has fallen silent, which is then evicted; never while the holder renews it. Reads only until the silence
-// is proven, so two processes with one id cannot throw each other out.
+// How a node that joins comes by the lease of its id: at once when nobody holds it or its holder was evicted; after watching its holder
+// be silent, which is then evicted; never while the holder renews it. `evictMs` of silence are enough when nothing of the holder
+// listens. Else it may be running, cut off from the registry and serving on by the promises of its peers, as long as `outageCapMs`.
+// Reads only until the silence is long enough, so two processes with one id cannot throw each other out.
 
 import { randomUUID } from "node:crypto";
-import { MeshError, decodeLease, decodeView, encodeLease, type Lease } from "#proto";
+import { MeshError, decodeLease, decodeView, encodeLease, type Lease, type NodeRecord } from "#proto";
 import type { Clock } from "./clock.ts";
+import type { PeerSenses } from "./evidence.ts";
 import { leaseKey } from "./heartbeat.ts";
 import type { Kv } from "./kv/port.ts";
 import type { LogLine } from "./log.ts";
@@ -20,6 +22,8 @@ export interface LeaseClaim {
   readonly nodeId: string;
   readonly incarnation: string;
   readonly timings: LeaseTimings;
+  readonly senses: PeerSenses;
+  /** For a registry that does not answer. */
   readonly limitMs: number;
 }
 
@@ -27,12 +31,14 @@ interface Holder {
   /** 0: the view has the node, but there is no lease. */
   readonly revision: number;
   readonly incarnation: string;
+  /** What the view says of it; undefined: nothing, so it serves nobody. */
+  readonly node: NodeRecord | undefined;
 }
 
 /** The revision that our first heartbeat replaces, 0 to create the key. Throws `bad_config` when the id is taken. */
 export async function claimLease(claim: LeaseClaim): Promise<number> {
   const { kv, clock, closing, nodeId, timings, log } = claim;
-  const until = clock.now() + claim.limitMs;
+  let until = clock.now() + claim.limitMs;
   let watched: { readonly revision: number; readonly since: number } | undefined;
   while (!closing.aborted) {
     if (clock.now() >= until) {
@@ -51,6 +57,7 @@ export async function claimLease(claim: LeaseClaim): Promise<number> {
       continue;
     }
     if (typeof found === "number") return found;
+    until = clock.now() + claim.limitMs;
 
     if (watched === undefined) {
       log("info", "another life of this node holds its lease; waiting for it to run out", {
@@ -64,7 +71,7 @@ export async function claimLease(claim: LeaseClaim): Promise<number> {
         { node: nodeId },
       );
     }
-    if (clock.now() - watched.since >= timings.evictMs) {
+    if (clock.now() - watched.since >= (await neededMs(claim, found.node))) {
       const mark: Lease = { state: "evicted", incarnation: found.incarnation, by: nodeId, opId: randomUUID() };
       const key = leaseKey(nodeId);
       const write = await (found.revision === 0
@@ -78,14 +85,22 @@ export async function claimLease(claim: LeaseClaim): Promise<number> {
   throw new MeshError("suspended", "this node does not take part in the mesh any more", { node: nodeId });
 }
 
+async function neededMs({ senses, timings }: LeaseClaim, node: NodeRecord | undefined): Promise<number> {
+  if (node === undefined) return timings.evictMs;
+  const addresses = [node.lifeline, ...node.workers.map((worker) => worker.address)];
+  const results = await Promise.all(addresses.map((address) => senses.probe(address)));
+  return results.every((result) => result === "refused") ? timings.evictMs : timings.outageCapMs + timings.evictMs;
+}
+
 async function look({ kv, nodeId, incarnation }: LeaseClaim): Promise<number | Holder> {
   const entry = await kv.get(leaseKey(nodeId));
+  const view = await kv.get(VIEW_KEY);
+  const held = view === undefined ? undefined : decodeView(view.value).nodes.find((node) => node.id === nodeId);
   if (entry !== undefined) {
     const lease = decodeLease(entry.value);
     if (lease.state === "evicted" || lease.incarnation === incarnation) return entry.revision;
-    return { revision: entry.revision, incarnation: lease.incarnation };
+    const node = held?.incarnation === lease.incarnation ? held : undefined;
+    return { revision: entry.revision, incarnation: lease.incarnation, node };
   }
-  const view = await kv.get(VIEW_KEY);
-  const held = view === undefined ? undefined : decodeView(view.value).nodes.find((node) => node.id === nodeId);
-  return held === undefined ? 0 : { revision: 0, incarnation: held.incarnation };
+  return held === undefined ? 0 : { revision: 0, incarnation: held.incarnation, node: held };
 }

@@ -5,6 +5,8 @@
 // is later, and wait longer, so nobody evicts us before our deadline. Past it we are suspended. An acknowledgement alone does not end that:
 // the registry may have gone back to before our eviction, so the view has to be read again, after the acknowledgement, and hold us.
 //
+// While nobody reaches the registry, the promises of all peers not to evict us move a deadline that has not passed: see outage.ts.
+//
 // A heartbeat without an answer may have landed, may yet, or never will. It is not waited for: the next one expects the same
 // revision. One of them is written, or the key is read and its beat says which one won.
 
@@ -38,6 +40,7 @@ export class OwnLease {
   readonly #sent = new Map<number, number>();
   #phase: "new" | "live" | "suspended" | "fenced" = "new";
   #deadline = Number.NEGATIVE_INFINITY;
+  #acknowledgedAt = Number.NEGATIVE_INFINITY;
   #revision: number;
   #acknowledgedRevision = 0;
   #beat = 0;
@@ -54,6 +57,11 @@ export class OwnLease {
     return this.#deadline;
   }
 
+  /** When the last acknowledged heartbeat was sent. */
+  get acknowledgedAt(): number {
+    return this.#acknowledgedAt;
+  }
+
   /** The last revision that is known to be ours, to remove the key with. */
   get revision(): number {
     return this.#revision;
@@ -68,14 +76,17 @@ export class OwnLease {
     return this.#phase === "live" && now < this.#deadline;
   }
 
-  /** The next heartbeat, sent now; undefined once fenced. Its outcome MUST be reported before the next is asked for. */
-  beat(now: number, load: readonly WorkerLoad[]): HeartbeatWrite | undefined {
+  /** The next heartbeat, sent now by a node that has seen the view of `epoch`; undefined once fenced. Its outcome MUST be reported before the next is asked for. */
+  beat(now: number, load: readonly WorkerLoad[], epoch = 0): HeartbeatWrite | undefined {
     if (this.#phase === "fenced") return undefined;
     const beat = ++this.#beat;
     this.#sent.set(beat, now);
     if (this.#sent.size > SENT_MAX) this.#sent.delete(beat - SENT_MAX);
     const opId = `${this.#incarnation}.${beat}`;
-    return { revision: this.#revision, lease: { state: "live", incarnation: this.#incarnation, beat, opId, load } };
+    return {
+      revision: this.#revision,
+      lease: { state: "live", incarnation: this.#incarnation, beat, epoch, opId, load },
+    };
   }
 
   /** The heartbeat was written. An outcome that is unknown needs no report: the next heartbeat finds out. */
@@ -120,6 +131,18 @@ export class OwnLease {
     return [{ type: "resumed" }, { type: "deadline", deadline: this.#deadline }];
   }
 
+  /**
+   * Everybody who could evict us promised not to, asked at `askedAt`. Never past a deadline: whoever waited that long may have evicted us
+   * before it promised.
+   */
+  extended(askedAt: number, now: number): LeaseEffect[] {
+    const effects = this.tick(now);
+    const until = askedAt + this.#suspendMs;
+    if (this.#phase !== "live" || until <= this.#deadline) return effects;
+    this.#deadline = until;
+    return [...effects, { type: "deadline", deadline: until }];
+  }
+
   tick(now: number): LeaseEffect[] {
     if (this.#phase !== "live" || now < this.#deadline) return [];
     this.#phase = "suspended";
@@ -137,6 +160,7 @@ export class OwnLease {
     // First what has passed: a process that was stopped must not take an old acknowledgement for an unbroken lease.
     const effects = this.tick(now);
     const until = sentAt + this.#suspendMs;
+    this.#acknowledgedAt = sentAt;
     if (now >= until) return effects;
     if (this.#phase === "suspended") return [...effects, { type: "confirm", until }];
     this.#phase = "live";

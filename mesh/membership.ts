@@ -1,6 +1,6 @@
 // A node's membership, in its primary: puts the node into the view and keeps it there, renews its lease, evicts nodes that fell silent,
 // and tells the node each new view, its deadline, and its end. Relies on the key-value port alone. The rules are in view-change.ts,
-// lease.ts and silence.ts; here they meet the registry. Never ends a session itself.
+// lease.ts, silence.ts, evidence.ts and outage.ts; here they meet the registry. Never ends a session itself.
 //
 // What the node wants the view to say about it is one record. Every change of the view, for whatever reason, is built on a view
 // that says so: a change of ours that was lost, or a registry that went back, is put right by the next write.
@@ -17,11 +17,13 @@ import {
   type WorkerRecord,
 } from "#proto";
 import type { Clock } from "./clock.ts";
+import type { PeerSenses } from "./evidence.ts";
 import { Heartbeat, leaseKey } from "./heartbeat.ts";
 import type { Kv } from "./kv/port.ts";
 import { claimLease } from "./lease-claim.ts";
 import { OwnLease, type LeaseEffect } from "./lease.ts";
 import type { LogLine } from "./log.ts";
+import { Outage, type ContactAnswer } from "./outage.ts";
 import { pause } from "./pause.ts";
 import { PeerLeases } from "./peer-leases.ts";
 import type { LeaseTimings } from "./silence.ts";
@@ -53,6 +55,12 @@ export interface MembershipEvents {
   onLoads(loads: ReadonlyMap<string, readonly WorkerLoad[]>): void;
 }
 
+/** How the primaries of other nodes are felt and spoken to. */
+export interface PeerPort extends PeerSenses {
+  /** Asks the node's `answerContact`, through any worker of it. MUST NOT reject. */
+  ask(node: NodeRecord, timeoutMs: number): Promise<ContactAnswer>;
+}
+
 export interface MembershipOptions {
   /** Stays the caller's: it is not closed here. */
   readonly kv: Kv;
@@ -62,6 +70,7 @@ export interface MembershipOptions {
   readonly foundHoldMs?: number;
   readonly clock: Clock;
   readonly log: LogLine;
+  readonly peers: PeerPort;
   load(): readonly WorkerLoad[];
   readonly events: MembershipEvents;
 }
@@ -78,6 +87,10 @@ export interface Membership {
   leave(): Promise<void>;
   /** Reads the view again; used when a peer shows a higher epoch. Throws `registry_unavailable` after 3 s. */
   refresh(epochAtLeast?: number): Promise<View>;
+  /**
+   * A peer without contact to the registry asks. True: we have none either, and do not evict this life of it for `evictMs` from now.
+   */
+  answerContact(nodeId: string, incarnation: string): boolean;
   /** The newest view seen. */
   readonly view: View;
   /** The node may not act now: past its deadline, fenced, or not joined yet. */
@@ -98,6 +111,7 @@ class NodeMembership implements Membership {
   #wanted: NodeRecord;
   #lease: OwnLease | undefined;
   #heartbeat: Heartbeat | undefined;
+  #outage: Outage | undefined;
   #stopWatch: (() => void) | undefined;
   #cancelReread: (() => void) | undefined;
   #joining: Promise<View> | undefined;
@@ -126,6 +140,9 @@ class NodeMembership implements Membership {
       log,
       self: self.id,
       timings,
+      senses: options.peers,
+      // A read of its own: one that is under way may have begun before what has to be in it.
+      stored: async (id) => (await this.#reread()).nodes.find((node) => node.id === id),
       evict: (id, incarnation) =>
         this.#register.change((base) => evicted(this.#placed(base), id, incarnation), CHANGE_MS),
     });
@@ -181,6 +198,12 @@ class NodeMembership implements Membership {
     }
   }
 
+  answerContact(nodeId: string, incarnation: string): boolean {
+    if (!this.#register.member || this.#outage === undefined) return false;
+    if (!this.#over && this.#outage.inContact) return false;
+    return this.#peers.promise(nodeId, incarnation);
+  }
+
   close(): Promise<void> {
     this.#ended ??= this.#end();
     return this.#ended;
@@ -188,18 +211,19 @@ class NodeMembership implements Membership {
 
   async #join(): Promise<View> {
     const { kv, clock, log, self, timings } = this.#options;
-    const began = clock.now();
-    const left = (): number => Math.max(0, JOIN_MS - (clock.now() - began));
     const revision = await claimLease({
       kv,
       clock,
       log,
+      senses: this.#options.peers,
       closing: this.#closing.signal,
       nodeId: self.id,
       incarnation: self.incarnation,
       timings,
       limitMs: JOIN_MS,
     });
+    const began = clock.now();
+    const left = (): number => Math.max(0, JOIN_MS - (clock.now() - began));
     await this.#renewLease(revision, left());
     await this.#startWatch();
     const view = await this.#register.change((base) => this.#placed(base), left());
@@ -207,6 +231,7 @@ class NodeMembership implements Membership {
     // Not `view`: a watch may have shown a newer one, which nobody was told of while we had not joined.
     this.#onView(this.view);
     this.#peers.start();
+    this.#outage?.start();
     this.#rereadLater(1);
     void this.#peers.readAll();
     return view;
@@ -221,6 +246,19 @@ class NodeMembership implements Membership {
       first.reject(new MeshError("registry_unavailable", "the registry did not take the lease of this node in time")),
     );
     this.#lease = lease;
+    this.#outage = new Outage({
+      self: self.id,
+      clock,
+      log,
+      timings,
+      lease,
+      view: () => this.view,
+      hasEnded: (id, incarnation) => this.#peers.hasEnded(id, incarnation),
+      ask: (node, timeoutMs) => this.#options.peers.ask(node, timeoutMs),
+      onEffects: (effects) => {
+        for (const effect of effects) this.#apply(effect);
+      },
+    });
     this.#heartbeat = new Heartbeat({
       kv,
       clock,
@@ -228,6 +266,7 @@ class NodeMembership implements Membership {
       lease,
       key: leaseKey(self.id),
       heartbeatMs: timings.heartbeatMs,
+      epoch: () => (this.#register.member ? this.view.epoch : 0),
       load: () => this.#options.load(),
       onEffects: (effects) => {
         if (this.#register.member) for (const effect of effects) this.#apply(effect);
@@ -413,6 +452,7 @@ class NodeMembership implements Membership {
     this.#cancelReread?.();
     this.#stopWatch?.();
     this.#peers.stop();
+    this.#outage?.stop();
     await this.#heartbeat?.stop();
   }
 

@@ -3,8 +3,18 @@
 // that races with it wins or loses, then the view. Whoever finds a mark without the view change makes it.
 
 import { randomUUID } from "node:crypto";
-import { MeshError, decodeLease, encodeLease, messageOf, type Lease, type View, type WorkerLoad } from "#proto";
+import {
+  MeshError,
+  decodeLease,
+  encodeLease,
+  messageOf,
+  type Lease,
+  type NodeRecord,
+  type View,
+  type WorkerLoad,
+} from "#proto";
 import type { Clock } from "./clock.ts";
+import { Evidence, type PeerSenses } from "./evidence.ts";
 import { leaseKey } from "./heartbeat.ts";
 import type { Kv, KvEntry } from "./kv/port.ts";
 import type { LogLine } from "./log.ts";
@@ -24,6 +34,9 @@ export interface PeerLeasesOptions {
   readonly log: LogLine;
   readonly self: string;
   readonly timings: LeaseTimings;
+  readonly senses: PeerSenses;
+  /** The node as the registry has it now, read through the leader. */
+  readonly stored: (nodeId: string) => Promise<NodeRecord | undefined>;
   /** Takes the node out of the view. */
   readonly evict: (nodeId: string, incarnation: string) => Promise<unknown>;
 }
@@ -31,6 +44,8 @@ export interface PeerLeasesOptions {
 export class PeerLeases {
   readonly #options: PeerLeasesOptions;
   readonly #silence: Silence;
+  readonly #evidence: Evidence;
+  readonly #nodes = new Map<string, NodeRecord>();
   readonly #leases = new Map<string, { readonly revision: number; readonly load: readonly WorkerLoad[] }>();
   readonly #orphans = new Map<string, { readonly revision: number; readonly since: number }>();
   readonly #evicting = new Set<string>();
@@ -42,6 +57,15 @@ export class PeerLeases {
   constructor(options: PeerLeasesOptions) {
     this.#options = options;
     this.#silence = new Silence(options.self, options.timings, Math.random);
+    this.#evidence = new Evidence({
+      self: options.self,
+      clock: options.clock,
+      senses: options.senses,
+      onGone: (node) => {
+        this.#silence.gone(node.id, node.incarnation, options.clock.now());
+        this.#evictDue();
+      },
+    });
   }
 
   /** Begins to watch for silence. */
@@ -57,12 +81,31 @@ export class PeerLeases {
   stop(): void {
     this.#stopped = true;
     this.#cancel?.();
+    this.#evidence.stop();
+  }
+
+  /**
+   * The node asks us not to evict it for `evictMs`, because it finds no registry. False when an eviction is under way, or when we do not
+   * have it in our view.
+   */
+  promise(id: string, incarnation: string): boolean {
+    if (this.#evicting.has(id)) return false;
+    // Stopped: we evict nobody ever again.
+    return this.#stopped || this.#silence.promise(id, incarnation, this.#options.clock.now());
+  }
+
+  /** Its primary is gone and evicts nobody any more. */
+  hasEnded(id: string, incarnation: string): boolean {
+    return this.#evidence.ended(id, incarnation);
   }
 
   viewChanged(view: View): void {
     this.#members = new Set(view.nodes.map((node) => node.id));
     for (const id of this.#leases.keys()) if (!this.#members.has(id)) this.#changed = this.#leases.delete(id);
+    this.#nodes.clear();
+    for (const node of view.nodes) this.#nodes.set(node.id, node);
     this.#silence.viewChanged(view, this.#options.clock.now());
+    this.#evidence.viewChanged(view);
   }
 
   /** Our own heartbeat was acknowledged, or was not. */
@@ -89,7 +132,8 @@ export class PeerLeases {
       this.#options.log("error", "a lease is not readable", { lease: id, error: messageOf(error) });
     }
     const evicted = lease?.state === "evicted" ? lease.incarnation : undefined;
-    this.#silence.seen(id, { revision: entry.revision, evicted }, source, this.#options.clock.now());
+    const epoch = lease?.state === "live" ? lease.epoch : 0;
+    this.#silence.seen(id, { revision: entry.revision, evicted, epoch }, source, this.#options.clock.now());
     const before = this.#leases.get(id)?.revision ?? 0;
     if (lease?.state !== "live" || (source === "watch" && entry.revision <= before)) return;
     this.#leases.set(id, { revision: entry.revision, load: lease.load });
@@ -121,7 +165,12 @@ export class PeerLeases {
   #tick(): void {
     const now = this.#options.clock.now();
     for (const id of this.#silence.suspects(now).slice(0, ASK_MAX)) void this.#ask(id);
-    for (const due of this.#silence.due(now)) {
+    this.#evictDue();
+  }
+
+  #evictDue(): void {
+    if (this.#stopped) return;
+    for (const due of this.#silence.due(this.#options.clock.now())) {
       if (this.#evicting.has(due.id)) continue;
       this.#evicting.add(due.id);
       void this.#evict(due).finally(() => this.#evicting.delete(due.id));
@@ -133,6 +182,9 @@ export class PeerLeases {
       const entry = await this.#options.kv.get(leaseKey(id));
       if (entry === undefined) this.#missing(id);
       else this.sighted(entry, "read");
+      const node = this.#nodes.get(id);
+      if (node !== undefined && this.#silence.isStranger(id) && (await this.#evidence.isClosed(node)))
+        this.#silence.closed(id);
     } catch (error) {
       // We could not see it, which is not its silence.
       this.restart();
@@ -141,13 +193,14 @@ export class PeerLeases {
   }
 
   #missing(id: string): void {
-    this.#silence.seen(id, { revision: 0, evicted: undefined }, "read", this.#options.clock.now());
+    this.#silence.seen(id, { revision: 0, evicted: undefined, epoch: 0 }, "read", this.#options.clock.now());
   }
 
-  async #evict({ id, incarnation, revision, marked }: DueEviction): Promise<void> {
+  async #evict({ id, incarnation, revision, marked, gone }: DueEviction): Promise<void> {
     const { kv, log, self, evict } = this.#options;
     try {
       if (!marked) {
+        if (gone && !(await this.#provenNow(id, incarnation))) return this.#silence.notGone(id);
         const mark: Lease = { state: "evicted", incarnation, by: self, opId: randomUUID() };
         const entry = { key: leaseKey(id), value: encodeLease(mark) };
         const write = await (revision === 0
@@ -156,13 +209,22 @@ export class PeerLeases {
         // It lives after all, somebody else was faster, or we do not know: the lease as it stands tells.
         if (write.status !== "written") return await this.#ask(id);
         this.sighted({ ...entry, revision: write.revision }, "read");
-        log("warn", "evicted a node: its lease was silent for too long", { evicted: id, incarnation });
+        log("warn", `evicted a node: ${gone ? "its processes are gone" : "its lease was silent for too long"}`, {
+          evicted: id,
+          incarnation,
+        });
       }
       await evict(id, incarnation);
     } catch (error) {
       // The mark stands; the next tick, or another node, takes it from there.
       log("warn", "an eviction is not complete", { evicted: id, error: MeshError.from(error).message });
     }
+  }
+
+  /** Its primary is gone, so the record that is stored now is its last. A worker in it that we had not heard of may live. */
+  async #provenNow(id: string, incarnation: string): Promise<boolean> {
+    const node = await this.#options.stored(id);
+    return node?.incarnation === incarnation && this.#evidence.proves(node);
   }
 
   async #dropOrphans(entries: readonly KvEntry[]): Promise<void> {

@@ -5,6 +5,7 @@
 import { randomBytes } from "node:crypto";
 import {
   MeshError,
+  nodeOf,
   parseSessionId,
   parseSessionKey,
   type AnswerFrame,
@@ -24,6 +25,7 @@ import { Directory, type Recovery } from "./directory.ts";
 import { EndedNotices } from "./ended-notices.ts";
 import type { SessionHost } from "./host.ts";
 import type { CallOptions, CallOutcome, LinkService, Links, Served } from "./link/port.ts";
+import type { ContactAnswer } from "./outage.ts";
 import { PartitionSet } from "./partition-set.ts";
 import { RouteCache } from "./route-cache.ts";
 import type { ClientEnd, ConnectReply, SessionEnd } from "./socket.ts";
@@ -38,6 +40,8 @@ const RETRY_MS = 100;
 const ASK_TIMEOUT_MS = 2_000;
 /** Hops of one request between workers with different views. More means that the mesh is not settling. */
 const BOUNCES_MAX = 16;
+/** Workers of one node that are asked, one after the other, what concerns the node: the first may have just died. */
+const CONTACT_TRIES = 2;
 /** Expected draws for a local name are the number of workers; a mesh of 1,000 still finds one nearly always. */
 const NAME_DRAWS_MAX = 8_192;
 
@@ -50,6 +54,8 @@ export interface RouterOptions {
   readonly refreshView: (epoch: number) => void;
   /** False: take no new session (draining, recycling). */
   readonly accepting: () => boolean;
+  /** A node without contact to the registry asks ours; see `Membership.answerContact`. */
+  readonly answerContact: (nodeId: string, incarnation: string) => Promise<boolean>;
   /** Numbers in [0, 1). */
   readonly draw: () => number;
 }
@@ -221,6 +227,28 @@ export class Router {
       owns: location.status === "vacant" || location.status === "hosted",
       host: location.status === "hosted" ? location.worker.id : undefined,
     };
+  }
+
+  /** Asks a node whether it has contact to the registry, in the name of ours. Never rejects. */
+  async askContact(
+    to: string,
+    about: { readonly node: string; readonly incarnation: string },
+    timeoutMs: number,
+  ): Promise<ContactAnswer> {
+    const workers = [...this.#directory.members].filter((member) => member.node.id === to);
+    const first = Math.floor(this.#options.draw() * workers.length);
+    for (let tries = 0; tries < Math.min(CONTACT_TRIES, workers.length); tries++) {
+      const worker = workers[(first + tries) % workers.length];
+      if (worker === undefined) break;
+      try {
+        const question = { epoch: this.epoch, contact: { node: about.node, incarnation: about.incarnation } };
+        const { ok } = await this.#links.ask(worker, question, timeoutMs / CONTACT_TRIES);
+        return ok ? "promised" : "denied";
+      } catch {
+        // Not reached, or too late: another worker speaks for the same node.
+      }
+    }
+    return "unknown";
   }
 
   /** What the link server calls for peers. */
@@ -514,6 +542,11 @@ export class Router {
       return this.#answer(id, false, { epoch: question.epoch, stale: undefined }, () => {}).then((served) =>
         answer(served.status === "reply" || served.worker !== undefined),
       );
+    }
+    if (question.contact) {
+      const { node, incarnation } = question.contact;
+      if (nodeOf(from) !== node) throw new MeshError("forbidden", `${from} does not speak for ${node}`);
+      return this.#options.answerContact(node, incarnation).then(answer);
     }
     throw new MeshError("bad_frame", "a peer asked nothing that this version knows");
   }

@@ -5,6 +5,10 @@
 // silent, the registry is the likelier cause, so only silence beyond `outageCapMs` counts. Of those who see the silence, the first
 // in rendezvous order acts at once and the others a little later, so one eviction costs one write, and still happens when the first is
 // gone too.
+//
+// Two more things keep a node in the view. A promise to it, for as long as it runs: see outage.ts. And that it may be acting on the
+// promises of others, because it has not heard of us and so did not ask us: then only silence beyond `outageCapMs` counts, unless
+// nothing of it listens. Proof that its processes are gone overrides all brakes and promises.
 
 import { rendezvousOrder } from "#placement";
 import type { View } from "#proto";
@@ -20,6 +24,8 @@ export interface LeaseSighting {
   readonly revision: number;
   /** The incarnation that the lease says was evicted; undefined when it is live. */
   readonly evicted: string | undefined;
+  /** Of the newest view that its writer had seen; 0 when the lease does not say. */
+  readonly epoch: number;
 }
 
 /** What to do about one node: the mark at this revision of its lease (0: there is none) unless it is there, then the view. */
@@ -28,6 +34,8 @@ export interface DueEviction {
   readonly incarnation: string;
   readonly revision: number;
   readonly marked: boolean;
+  /** Not silent but proven gone: the proof has to hold for what is stored now. */
+  readonly gone: boolean;
 }
 
 interface Observed {
@@ -39,6 +47,14 @@ interface Observed {
   /** Added to the wait of those who are not first. */
   holdMs: number;
   askedAt: number;
+  /** Views of this epoch and later hold both of us. */
+  readonly sharedEpoch: number;
+  /** It has seen such a view, so it does nothing that needs our promise without it. */
+  knowsUs: boolean;
+  promisedUntil: number;
+  goneSince: number | undefined;
+  /** Nothing of it listened when we looked. */
+  closed: boolean;
 }
 
 export class Silence {
@@ -58,6 +74,7 @@ export class Silence {
   }
 
   viewChanged(view: View, now: number): void {
+    const wasHere = this.#view?.nodes.some((node) => node.id === this.#self) === true;
     this.#view = view;
     const ids = new Set<string>();
     for (const { id, incarnation } of view.nodes) {
@@ -73,6 +90,12 @@ export class Silence {
         since: now,
         holdMs: this.#hold(),
         askedAt: Number.NEGATIVE_INFINITY,
+        sharedEpoch: view.epoch,
+        // Who joins after us joins a view that holds us.
+        knowsUs: wasHere,
+        promisedUntil: Number.NEGATIVE_INFINITY,
+        goneSince: undefined,
+        closed: false,
       });
     }
     for (const id of this.#observed.keys()) if (!ids.has(id)) this.#observed.delete(id);
@@ -87,6 +110,39 @@ export class Silence {
     observed.evicted = sighting.evicted;
     observed.since = now;
     observed.holdMs = this.#hold();
+    observed.knowsUs ||= sighting.epoch >= observed.sharedEpoch;
+    observed.closed = false;
+  }
+
+  /** We answer that we will not evict this life of the node for `evictMs`. False: it is not in our view, and gets no promise. */
+  promise(id: string, incarnation: string, now: number): boolean {
+    const observed = this.#observed.get(id);
+    if (observed?.incarnation !== incarnation || observed.evicted === incarnation) return false;
+    observed.promisedUntil = now + this.#timings.evictMs;
+    return true;
+  }
+
+  /** All processes of this life of the node are proven gone. */
+  gone(id: string, incarnation: string, now: number): void {
+    const observed = this.#observed.get(id);
+    if (observed?.incarnation === incarnation) observed.goneSince ??= now;
+  }
+
+  /** The proof does not hold for what is stored. */
+  notGone(id: string): void {
+    const observed = this.#observed.get(id);
+    if (observed !== undefined) observed.goneSince = undefined;
+  }
+
+  /** Nothing of a node that does not know us listens. */
+  closed(id: string): void {
+    const observed = this.#observed.get(id);
+    if (observed !== undefined) observed.closed = true;
+  }
+
+  /** Is it one of those who may act on promises that we know nothing of? */
+  isStranger(id: string): boolean {
+    return this.#observed.get(id)?.knowsUs === false;
   }
 
   /** One of our own heartbeats was acknowledged. */
@@ -113,7 +169,7 @@ export class Silence {
   }
 
   due(now: number): DueEviction[] {
-    const { suspendMs, evictMs, outageCapMs } = this.#timings;
+    const { suspendMs } = this.#timings;
     if (this.#view === undefined) return [];
     if (now - this.#lastContact > suspendMs) {
       // We have been suspended ourselves, or stopped: what we did not see in that time says nothing.
@@ -126,21 +182,28 @@ export class Silence {
     if (this.#braked && !brake) this.restart(now);
     this.#braked = brake;
 
-    const waitMs = brake ? outageCapMs + evictMs : evictMs;
+    const gone = [...this.#observed].filter(([, observed]) => observed.goneSince !== undefined).map(([id]) => id);
     const due: DueEviction[] = [];
     for (const [id, observed] of this.#observed) {
       const marked = observed.evicted === observed.incarnation;
-      const hold = this.#first(id, silent) ? 0 : observed.holdMs;
-      if (now - observed.since < (marked ? 0 : waitMs) + hold) continue;
-      due.push({ id, incarnation: observed.incarnation, revision: observed.revision, marked });
+      const hold = this.#first(id, [...silent, ...gone]) ? 0 : observed.holdMs;
+      const isGone = observed.goneSince !== undefined && now - observed.goneSince >= hold;
+      if (!isGone && now - observed.since < (marked ? 0 : this.#waitMs(observed, brake)) + hold) continue;
+      if (!isGone && !marked && now < observed.promisedUntil) continue;
+      due.push({ id, incarnation: observed.incarnation, revision: observed.revision, marked, gone: isGone });
     }
     return due;
   }
 
-  #first(id: string, silent: readonly string[]): boolean {
+  #waitMs(observed: Observed, brake: boolean): number {
+    const { evictMs, outageCapMs } = this.#timings;
+    return brake || (!observed.knowsUs && !observed.closed) ? outageCapMs + evictMs : evictMs;
+  }
+
+  #first(id: string, unable: readonly string[]): boolean {
     const view = this.#view;
     if (view === undefined) return false;
-    const able = view.nodes.map((node) => node.id).filter((other) => other !== id && !silent.includes(other));
+    const able = view.nodes.map((node) => node.id).filter((other) => other !== id && !unable.includes(other));
     return rendezvousOrder(`${id}@${view.epoch}`, able)[0] === this.#self;
   }
 

@@ -47,7 +47,9 @@ export function checkFrame(frame: Frame): void {
 
 function checkAsk(ask: AskFrame): void {
   checkWhole(ask.epoch, "ask.epoch");
-  const questions = [ask.recover, ask.grant, ask.locate, ask.place, ask.ended].filter((question) => question != null);
+  const questions = [ask.recover, ask.grant, ask.locate, ask.place, ask.contact, ask.ended].filter(
+    (question) => question != null,
+  );
   if (questions.length !== 1) throw bad("ask");
   if (ask.grant != null) checkFence(ask.grant.fence, "ask.grant.fence");
   if (ask.locate != null) checkFence(ask.locate.fence, "ask.locate.fence");

@@ -44,6 +44,7 @@ export interface AskFrame {
   readonly grant?: { readonly key: string; readonly fence: Fence } | null;
   readonly locate?: { readonly key: string; readonly fence: Fence } | null;
   readonly place?: { readonly key: string } | null;
+  readonly contact?: { readonly node: string; readonly incarnation: string } | null;
   readonly ended?: { readonly sessions: readonly HostedSession[] } | null;
 }
 

@@ -21,6 +21,8 @@ export interface LiveLease {
   readonly incarnation: string;
   /** Rises with every heartbeat. */
   readonly beat: number;
+  /** Of the newest view that the node had seen: who of those who watch it it knows of. */
+  readonly epoch: number;
   /** Names the write; see `View.opId`. */
   readonly opId: string;
   readonly load: readonly WorkerLoad[];
@@ -53,6 +55,7 @@ export function decodeLease(bytes: Uint8Array): Lease {
     incarnation,
     opId,
     beat: integer(value["beat"], "lease.beat"),
+    epoch: integer(value["epoch"], "lease.epoch"),
     load: list(value["load"], "lease.load").map((entry, at) =>
       decodeLoad(record(entry, `lease.load[${at}]`), `lease.load[${at}]`),
     ),

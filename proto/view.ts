@@ -43,6 +43,8 @@ export interface NodeRecord {
   readonly gateway: string;
   /** Address of its admin port. */
   readonly admin: string;
+  /** A port that its primary holds open for as long as the process lives. Port 0: it has none. */
+  readonly lifeline: { readonly host: string; readonly port: number };
   readonly pid: number;
   readonly workers: readonly WorkerRecord[];
 }
@@ -162,6 +164,7 @@ function decodeNode(value: Record<string, unknown>, path: string): NodeRecord {
     ),
     gateway: text(value["gateway"], `${path}.gateway`),
     admin: text(value["admin"], `${path}.admin`),
+    lifeline: decodeLifeline(record(value["lifeline"], `${path}.lifeline`), `${path}.lifeline`),
     pid: integer(value["pid"], `${path}.pid`),
     workers: list(value["workers"], `${path}.workers`).map((entry, at) =>
       decodeWorker(id, record(entry, `${path}.workers[${at}]`), `${path}.workers[${at}]`),
@@ -169,20 +172,28 @@ function decodeNode(value: Record<string, unknown>, path: string): NodeRecord {
   };
 }
 
+function decodeLifeline(value: Record<string, unknown>, path: string): NodeRecord["lifeline"] {
+  return { host: text(value["host"], `${path}.host`), port: port(value["port"], `${path}.port`) };
+}
+
 function decodeWorker(nodeId: string, value: Record<string, unknown>, path: string): WorkerRecord {
   const address = record(value["address"], `${path}.address`);
-  const port = integer(address["port"], `${path}.address.port`);
-  if (port > PORT_MAX) throw new MeshError("bad_frame", `${path}.address.port is not a port`);
   const worker = {
     index: integer(value["index"], `${path}.index`),
     incarnation: text(value["incarnation"], `${path}.incarnation`),
     address: {
       host: text(address["host"], `${path}.address.host`),
-      port,
+      port: port(address["port"], `${path}.address.port`),
       socket: text(address["socket"], `${path}.address.socket`),
     },
   };
   // Its id must be one that peers accept, or nobody could reach it.
   parseWorkerId(workerIdOf(nodeId, worker));
   return worker;
+}
+
+function port(value: unknown, path: string): number {
+  const number = integer(value, path);
+  if (number > PORT_MAX) throw new MeshError("bad_frame", `${path} is not a port`);
+  return number;
 }

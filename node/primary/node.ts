@@ -2,7 +2,7 @@
 // It runs no session code. A life of the node lasts from one join to its end or eviction; an evicted node drops all it had and begins
 // another life under a new incarnation.
 
-import { connectNats, memoryBucket, type Kv, type NatsLink } from "#mesh";
+import { connectNats, memoryBucket, serveLifeline, type Kv, type LifelineServer, type NatsLink } from "#mesh";
 import type { NodeConfig } from "../config.ts";
 import type { Log } from "../log.ts";
 import { AdminServer, type NodeStatus } from "./admin.ts";
@@ -54,7 +54,9 @@ class Node {
   async run(): Promise<number> {
     const { registry } = this.#config;
     let nats: NatsLink | undefined;
+    let lifeline: LifelineServer | undefined;
     try {
+      lifeline = await serveLifeline(this.#config.bind);
       await this.#admin.listen(this.#config.adminPort, this.#config.adminBind);
       if (registry.kind === "nats")
         nats = await connectNats(registry.url, { name: `sessionmesh ${this.#config.node}` });
@@ -63,19 +65,20 @@ class Node {
           ? memoryBucket().open()
           : await nats.bucket(`MESH_${this.#config.mesh}`, { replicas: this.#config.natsReplicas });
       while (this.#stop === undefined) {
-        const end = await this.#oneLife(kv, nats);
+        const end = await this.#oneLife(kv, nats, lifeline.port);
         if (end.why === "fenced")
           this.#log.warn("evicted from the mesh; joining again as a newcomer", { reason: end.reason });
       }
       return 0;
     } finally {
+      await lifeline?.close();
       await this.#admin.close();
       await nats?.close();
     }
   }
 
-  async #oneLife(kv: Kv, nats: NatsLink | undefined): Promise<LifeEnd> {
-    const life = new Life(this.#config, this.#log, this.#admin.port, kv, (info) => {
+  async #oneLife(kv: Kv, nats: NatsLink | undefined, lifeline: number): Promise<LifeEnd> {
+    const life = new Life(this.#config, this.#log, { admin: this.#admin.port, lifeline }, kv, (info) => {
       this.#log.info("in the mesh", { epoch: life.view?.epoch, gateway: info.gateway, workers: info.workers.length });
       if (!this.#announced) this.#onReady(info);
       this.#announced = true;

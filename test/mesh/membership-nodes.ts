@@ -1,6 +1,14 @@
 // Nodes of one mesh over any bucket, with what a test wants to know of each, and a registry whose faults a test decides.
 
-import { startMembership, type Clock, type Kv, type KvWrite, type LeaseTimings, type Membership } from "#mesh";
+import {
+  startMembership,
+  type Clock,
+  type Kv,
+  type KvWrite,
+  type LeaseTimings,
+  type Membership,
+  type PeerPort,
+} from "#mesh";
 import { MeshError, decodeLease, decodeView, type View, type WorkerLoad, type WorkerRecord } from "#proto";
 
 export const timings: LeaseTimings = { heartbeatMs: 500, suspendMs: 2_000, evictMs: 3_000, outageCapMs: 45_000 };
@@ -16,11 +24,24 @@ export interface TestNode {
   loads: ReadonlyMap<string, readonly WorkerLoad[]>;
 }
 
+/** Nothing is felt or heard of the others; what has ended refuses connections. */
+export const deafPeers: PeerPort = {
+  follow: () => () => {},
+  probe: async () => "refused",
+  ask: async () => "unknown",
+};
+
 export function testNode(
   id: string,
   kv: Kv,
   clock: Clock,
-  options: { incarnation?: string; timings?: LeaseTimings; load?: () => readonly WorkerLoad[] } = {},
+  options: {
+    incarnation?: string;
+    timings?: LeaseTimings;
+    load?: () => readonly WorkerLoad[];
+    peers?: PeerPort;
+    host?: string;
+  } = {},
 ): TestNode {
   const incarnation = options.incarnation ?? `${id}-1`;
   const views: View[] = [];
@@ -41,9 +62,11 @@ export function testNode(
       labels: {},
       gateway: "http://127.0.0.1:0",
       admin: "http://127.0.0.1:0",
+      lifeline: { host: options.host ?? "127.0.0.1", port: 1 },
       pid: 1,
     },
     log: (level, message, fields) => void logs.push(`${level} ${message} ${JSON.stringify(fields ?? {})}`),
+    peers: options.peers ?? deafPeers,
     load: options.load ?? (() => []),
     events: {
       onView: (view) => void views.push(view),

@@ -281,6 +281,8 @@ describe("a node that loses the registry", () => {
   test("is suspended at its deadline, and resumes when the registry is back and has kept it", async () => {
     const kv = faulty(bucket.open());
     const one = await started("n1", { kv });
+    // Cut off with it, and from it: nobody evicts, and nobody promises.
+    await started("n2", { kv });
     await clock.advance(1_000);
     const deadline = one.deadlines.at(-1) ?? 0;
     kv.cut = true;

@@ -112,6 +112,7 @@ export class MeshWorker {
         if (this.latest !== undefined && this.latest.epoch >= epoch) this.router.viewChanged(this.latest);
       },
       accepting: () => this.accepting,
+      answerContact: async () => false,
       draw: mesh.random,
     });
   }

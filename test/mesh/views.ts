@@ -26,6 +26,7 @@ function nodeOf({ id, workers, role = "host", state = "up", labels = {} }: NodeS
     labels,
     gateway: "http://127.0.0.1:0",
     admin: "http://127.0.0.1:0",
+    lifeline: { host: "127.0.0.1", port: 0 },
     pid: 1,
     workers: workers.map((incarnation, index) => ({
       index,

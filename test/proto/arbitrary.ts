@@ -51,6 +51,7 @@ const nodes: fc.Arbitrary<NodeRecord> = fc.record({
   labels: fc.dictionary(prose, prose, { maxKeys: 3, noNullPrototype: true }),
   gateway: prose,
   admin: prose,
+  lifeline: fc.record({ host: prose, port: fc.nat(65_535) }),
   pid: whole,
   workers: workers(4),
 });
@@ -66,6 +67,7 @@ export const leases: fc.Arbitrary<Lease> = fc.oneof(
     state: fc.constant("live" as const),
     incarnation: token,
     beat: whole,
+    epoch: whole,
     opId: token,
     load: fc.array(
       fc.record({ index: fc.nat(255), sessions: whole, utilisation: measure, rssBytes: whole, lagMs: measure }),

@@ -16,12 +16,13 @@ const node = {
   labels: { disk: "ssd" },
   gateway: "http://127.0.0.1:8080",
   admin: "",
+  lifeline: { host: "127.0.0.1", port: 7001 },
   pid: 1,
   workers: [worker],
 };
 const view = { epoch: 4, opId: "op", nodes: [node] };
 const load = { index: 0, sessions: 3, utilisation: 0.5, rssBytes: 1, lagMs: 0.1 };
-const lease = { state: "live", incarnation: "i1", beat: 9, opId: "op", load: [load] };
+const lease = { state: "live", incarnation: "i1", beat: 9, epoch: 4, opId: "op", load: [load] };
 
 describe.each([
   { what: "a view", decode: decodeView, sound: view, encoded: views.map(encodeView) },
@@ -113,6 +114,7 @@ test.each([
     "a port above 65535",
     { nodes: [{ ...node, workers: [{ ...worker, address: { ...worker.address, port: 65_536 } }] }] },
   ],
+  ["a lifeline at no port", { nodes: [{ ...node, lifeline: { host: "127.0.0.1", port: 65_536 } }] }],
   ["a state that is none", { nodes: [{ ...node, state: "gone" }] }],
   ["an epoch of -1", { epoch: -1 }],
   ["an epoch of 1.5", { epoch: 1.5 }],

@@ -23,6 +23,7 @@ export function memberAt(
     labels: {},
     gateway: "",
     admin: "",
+    lifeline: { host: "127.0.0.1", port: 0 },
     pid: 1,
     workers: [worker],
   } as const;

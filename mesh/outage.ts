@@ -1,0 +1,109 @@
+// Serving on while the registry is away for everybody. As soon as our heartbeats go unanswered we ask every node of the view, through
+// links, whether it has contact. One that has none promises not to evict us for `evictMs` from when it was asked; our deadline then
+// moves to when we asked plus `suspendMs`, which is less. All must promise: a single node that has contact, or that does not answer,
+// may be about to evict us. Only one whose process has ended, as its lifeline told, need not. Nodes that we have not heard of
+// cannot be asked; they wait longer, see silence.ts.
+
+import type { NodeRecord, View } from "#proto";
+import type { Clock } from "./clock.ts";
+import type { LeaseEffect, OwnLease } from "./lease.ts";
+import type { LogLine } from "./log.ts";
+import type { LeaseTimings } from "./silence.ts";
+
+/** Heartbeat intervals without an acknowledgement that leave our contact in doubt: one late heartbeat does not. */
+const DOUBT_HEARTBEATS = 1.5;
+/** For one answer: after it there is time for another round before the deadline. */
+const ASK_MS = 500;
+/** Looks at our contact in one heartbeat interval. */
+const TICKS_PER_HEARTBEAT = 4;
+
+/** `denied`: it has contact, or does not have us in its view. `unknown`: no answer. */
+export type ContactAnswer = "promised" | "denied" | "unknown";
+
+export interface OutageOptions {
+  readonly self: string;
+  readonly clock: Clock;
+  readonly log: LogLine;
+  readonly timings: LeaseTimings;
+  readonly lease: OwnLease;
+  readonly view: () => View;
+  /** Its process is gone. */
+  readonly hasEnded: (nodeId: string, incarnation: string) => boolean;
+  /** Asks once, and MUST NOT reject. */
+  readonly ask: (node: NodeRecord, timeoutMs: number) => Promise<ContactAnswer>;
+  readonly onEffects: (effects: readonly LeaseEffect[]) => void;
+}
+
+export class Outage {
+  readonly #options: OutageOptions;
+  #cancel: (() => void) | undefined;
+  #askedAt = Number.NEGATIVE_INFINITY;
+  #asking = false;
+  #extending = false;
+  #stopped = false;
+
+  constructor(options: OutageOptions) {
+    this.#options = options;
+  }
+
+  /** Has the registry acknowledged a heartbeat of ours just now? */
+  get inContact(): boolean {
+    const { clock, lease, timings } = this.#options;
+    return clock.now() - lease.acknowledgedAt < DOUBT_HEARTBEATS * timings.heartbeatMs;
+  }
+
+  start(): void {
+    if (this.#stopped) return;
+    const { clock, timings } = this.#options;
+    this.#cancel = clock.timer(timings.heartbeatMs / TICKS_PER_HEARTBEAT, () => {
+      this.#tick();
+      this.start();
+    });
+  }
+
+  stop(): void {
+    this.#stopped = true;
+    this.#cancel?.();
+  }
+
+  #tick(): void {
+    const { clock, lease, log, timings } = this.#options;
+    if (this.inContact) {
+      if (this.#extending) log("info", "the registry is back");
+      this.#extending = false;
+      return;
+    }
+    const now = clock.now();
+    if (this.#asking || now - this.#askedAt < timings.heartbeatMs || !lease.isLive(now)) return;
+    if (now - lease.acknowledgedAt > timings.outageCapMs) return;
+    this.#asking = true;
+    this.#askedAt = now;
+    void this.#ask(now).finally(() => (this.#asking = false));
+  }
+
+  async #ask(askedAt: number): Promise<void> {
+    const { self, view, clock, lease, log, onEffects, hasEnded } = this.#options;
+    const peers = view().nodes.filter((node) => node.id !== self);
+    const answers = await Promise.all(peers.map((node) => this.#answerOf(node)));
+    if (this.#stopped) return;
+    const agreed = peers.every(
+      (node, at) => answers[at] === "promised" || (answers[at] === "unknown" && hasEnded(node.id, node.incarnation)),
+    );
+    if (!agreed) return;
+    if (!this.#extending) log("warn", "no node of the view reaches the registry: serving on, by their promises");
+    this.#extending = true;
+    onEffects(lease.extended(askedAt, clock.now()));
+  }
+
+  async #answerOf(node: NodeRecord): Promise<ContactAnswer> {
+    const { clock, ask, hasEnded } = this.#options;
+    if (hasEnded(node.id, node.incarnation)) return "unknown";
+    const { promise: late, resolve } = Promise.withResolvers<ContactAnswer>();
+    const cancel = clock.timer(ASK_MS, () => resolve("unknown"));
+    try {
+      return await Promise.race([ask(node, ASK_MS), late]);
+    } finally {
+      cancel();
+    }
+  }
+}

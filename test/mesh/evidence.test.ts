@@ -1,0 +1,138 @@
+// The proof that a node is gone, with senses that a test decides.
+
+import { beforeEach, describe, expect, test } from "vitest";
+import type { ProbeResult, TcpAddress } from "#mesh";
+import type { NodeRecord, View } from "#proto";
+import { Evidence } from "../../mesh/evidence.ts";
+import { fakeClock, type FakeClock } from "../infra/fake-clock.ts";
+import { viewOf } from "./views.ts";
+
+/** A view in which every address is its own: a lifeline at 100, workers from 101 on. */
+function withPorts(epoch: number, workers: readonly string[], incarnation = "n2-1"): View {
+  const [n1, n2] = viewOf(epoch, [
+    { id: "n1", workers: ["w"] },
+    { id: "n2", workers },
+  ]).nodes;
+  const node: NodeRecord = {
+    ...n2!,
+    incarnation,
+    lifeline: { host: "n2", port: 100 },
+    workers: n2!.workers.map((worker) => ({
+      ...worker,
+      address: { host: "n2", port: 101 + worker.index, socket: "" },
+    })),
+  };
+  return { epoch, opId: "op", nodes: [n1!, node] };
+}
+
+let clock: FakeClock;
+let ends: Map<string, () => void>;
+let answers: Map<number, ProbeResult>;
+let probed: number[];
+let gone: NodeRecord[];
+let evidence: Evidence;
+
+beforeEach(() => {
+  clock = fakeClock();
+  ends = new Map();
+  answers = new Map();
+  probed = [];
+  gone = [];
+  evidence = new Evidence({
+    self: "n1",
+    clock,
+    senses: {
+      follow: ({ host }: TcpAddress, onEnd) => {
+        ends.set(host, onEnd);
+        return () => ends.delete(host);
+      },
+      probe: async ({ port }) => {
+        probed.push(port);
+        return answers.get(port) ?? "refused";
+      },
+    },
+    onGone: (node) => gone.push(node),
+  });
+});
+
+const cut = (): void => ends.get("n2")?.();
+
+describe("a node whose lifeline ended", () => {
+  test("is gone when all its ports refuse, twice", async () => {
+    evidence.viewChanged(withPorts(1, ["a", "b"]));
+    cut();
+    expect(evidence.ended("n2", "n2-1")).toBe(true);
+    await clock.advance(0);
+    expect(gone).toEqual([]);
+    await clock.advance(100);
+    expect(gone.map((node) => node.id)).toEqual(["n2"]);
+    expect(probed).toEqual([100, 101, 102, 100, 101, 102]);
+    expect(evidence.proves(gone[0]!)).toBe(true);
+    evidence.stop();
+  });
+
+  test.each<ProbeResult>(["open", "unknown"])("is not gone while one port is %s", async (result) => {
+    answers.set(102, result);
+    evidence.viewChanged(withPorts(1, ["a", "b"]));
+    cut();
+    await clock.advance(5_000);
+    expect(gone).toEqual([]);
+    answers.set(102, "refused");
+    await clock.advance(1_000);
+    expect(gone).toHaveLength(1);
+    evidence.stop();
+  });
+
+  test("is not proven gone by what was known of it before a worker more came into the view", async () => {
+    evidence.viewChanged(withPorts(1, ["a"]));
+    cut();
+    await clock.advance(200);
+    expect(gone).toHaveLength(1);
+    const later = withPorts(2, ["a", "b"]);
+    expect(evidence.proves(later.nodes[1]!)).toBe(false);
+    answers.set(102, "open");
+    evidence.viewChanged(later);
+    await clock.advance(5_000);
+    expect(gone).toHaveLength(1);
+    answers.delete(102);
+    await clock.advance(1_000);
+    expect(gone).toHaveLength(2);
+    expect(evidence.proves(later.nodes[1]!)).toBe(true);
+    evidence.stop();
+  });
+
+  test("counts for its former life alone once another has joined", async () => {
+    evidence.viewChanged(withPorts(1, ["a"]));
+    cut();
+    await clock.advance(50);
+    evidence.viewChanged(withPorts(2, ["b"], "n2-2"));
+    await clock.advance(5_000);
+    expect(gone).toEqual([]);
+    expect(evidence.ended("n2", "n2-2")).toBe(false);
+    cut();
+    await clock.advance(200);
+    expect(gone.map((node) => node.incarnation)).toEqual(["n2-2"]);
+    evidence.stop();
+  });
+});
+
+test("refused ports alone prove nothing: a firewall refuses too, and a node may be replacing its only worker", async () => {
+  evidence.viewChanged(withPorts(1, ["a"]));
+  evidence.viewChanged(withPorts(2, []));
+  await clock.advance(60_000);
+  expect(gone).toEqual([]);
+  expect(probed).toEqual([]);
+  expect(await evidence.isClosed(withPorts(1, ["a"]).nodes[1]!)).toBe(true);
+  evidence.stop();
+});
+
+test("nothing is followed, and nothing waits, after the end", async () => {
+  answers.set(101, "open");
+  evidence.viewChanged(withPorts(1, ["a"]));
+  cut();
+  await clock.advance(0);
+  evidence.stop();
+  await clock.advance(0);
+  expect(ends.size).toBe(0);
+  expect(clock.pending).toBe(0);
+});

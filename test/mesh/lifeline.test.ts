@@ -1,0 +1,68 @@
+// Lifelines and probes over real sockets, and what they make of processes that are killed and stopped.
+
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import net from "node:net";
+import { createInterface } from "node:readline";
+import { expect, onTestFinished, test } from "vitest";
+import { followLifeline, probe, serveLifeline } from "#mesh";
+
+/** A process that serves a lifeline and prints its port. */
+async function lifelineProcess(): Promise<{ port: number; kill: (signal: NodeJS.Signals) => void }> {
+  const code = `import { serveLifeline } from "#mesh"; console.log((await serveLifeline("127.0.0.1")).port)`;
+  const child = spawn(process.execPath, ["--input-type=module", "-e", code], { stdio: ["ignore", "pipe", "inherit"] });
+  onTestFinished(() => void child.kill("SIGKILL"));
+  const lines = createInterface({ input: child.stdout });
+  const [line] = (await once(lines, "line")) as [string];
+  return { port: Number(line), kill: (signal) => void child.kill(signal) };
+}
+
+test("a killed process ends its lifeline and then refuses; a stopped one does neither", async () => {
+  const other = await lifelineProcess();
+  const address = { host: "127.0.0.1", port: other.port };
+  let ends = 0;
+  const ended = Promise.withResolvers<void>();
+  const stop = followLifeline(address, () => {
+    ends += 1;
+    ended.resolve();
+  });
+  onTestFinished(stop);
+  expect(await probe(address)).toBe("open");
+  other.kill("SIGSTOP");
+  // Its kernel still accepts.
+  expect(await probe(address)).toBe("open");
+  expect(ends).toBe(0);
+  other.kill("SIGKILL");
+  await ended.promise;
+  // The kernel closes one after the other.
+  await expect.poll(() => probe(address), { interval: 10 }).toBe("refused");
+  expect(ends).toBe(1);
+});
+
+test("a lifeline that was never there, or is reset, is no end", async () => {
+  const server = net.createServer((connection) => connection.resetAndDestroy()).listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const { port } = server.address() as net.AddressInfo;
+  let ends = 0;
+  const stop = followLifeline({ host: "127.0.0.1", port }, () => (ends += 1));
+  await once(server, "connection");
+  server.close();
+  await once(server, "close");
+  const nobody = followLifeline({ host: "127.0.0.1", port }, () => (ends += 1));
+  expect(await probe({ host: "127.0.0.1", port })).toBe("refused");
+  expect(ends).toBe(0);
+  stop();
+  nobody();
+});
+
+test("who stops following hears of no end, and no address is no probe", async () => {
+  const lifeline = await serveLifeline("127.0.0.1");
+  let ends = 0;
+  const stop = followLifeline({ host: "127.0.0.1", port: lifeline.port }, () => (ends += 1));
+  expect(await probe({ host: "127.0.0.1", port: lifeline.port })).toBe("open");
+  stop();
+  await lifeline.close();
+  expect(await probe({ host: "127.0.0.1", port: 0 })).toBe("unknown");
+  expect(await probe({ host: "no.such.name.invalid", port: 1 })).toBe("unknown");
+  expect(ends).toBe(0);
+});
