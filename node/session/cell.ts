@@ -38,7 +38,7 @@ type Stage =
 interface Rarities {
   abort?: AbortController;
   stop?: OrderlyStop;
-  error?: MeshError;
+  ending?: Ending;
 }
 
 export class Cell extends Gate implements IdleNode<Cell> {
@@ -422,7 +422,7 @@ export class Cell extends Gate implements IdleNode<Cell> {
 
   /** Why requests to an ended session fail. */
   error(): MeshError {
-    return this.#rare?.error ?? notRun(this.id);
+    return this.#rare?.ending?.waiting ?? notRun(this.id);
   }
 
   #finish(ending: Ending): void {
@@ -430,7 +430,7 @@ export class Cell extends Gate implements IdleNode<Cell> {
     this.#stage = "ended";
     this.close();
     const rare = (this.#rare ??= {});
-    rare.error = ending.waiting;
+    rare.ending = ending;
     this.kind.idle.remove(this);
     // These are unfinished too, but nothing of them has run.
     for (const event of this.takeWaiting()) event.refuse(ending.waiting);

@@ -19,22 +19,14 @@ export interface Ending {
 }
 
 export function stopped(id: SessionId, why: StopReason): Ending {
-  return {
-    ...stopEndings[why],
-    closeText: `session stopped: ${why}`,
-    begun: lost(id, `the session stopped (${why}) before it had answered`),
-    waiting: notRun(id),
-  };
+  const { reason, closeCode } = stopEndings[why];
+  const text = `session stopped: ${why}`;
+  return new QuietEnding(id, reason, closeCode, text, `the session stopped (${why}) before it had answered`);
 }
 
 export function evicted(id: SessionId, closeCode: number): Ending {
-  return {
-    reason: "evicted",
-    closeCode,
-    closeText: "session lost its host",
-    begun: lost(id, "the node of the session was evicted before it had answered"),
-    waiting: notRun(id),
-  };
+  const why = "the node of the session was evicted before it had answered";
+  return new QuietEnding(id, "evicted", closeCode, "session lost its host", why);
 }
 
 /** Those who waited hear of the crash too: sent again, each would crash a server that cannot start. */
@@ -64,4 +56,31 @@ export function notRun(id: SessionId): MeshError {
 
 function lost(id: SessionId, message: string): MeshError {
   return new MeshError("session_lost", message, { session: id.key });
+}
+
+/** Makes its errors when they are asked for. Most sessions end while nobody waits, and two errors with their stacks cost more than the end. */
+class QuietEnding implements Ending {
+  readonly reason: EndReason;
+  readonly closeCode: number;
+  readonly closeText: string;
+  readonly #id: SessionId;
+  readonly #why: string;
+  #begun: MeshError | undefined;
+  #waiting: MeshError | undefined;
+
+  constructor(id: SessionId, reason: EndReason, closeCode: number, closeText: string, why: string) {
+    this.#id = id;
+    this.reason = reason;
+    this.closeCode = closeCode;
+    this.closeText = closeText;
+    this.#why = why;
+  }
+
+  get begun(): MeshError {
+    return (this.#begun ??= lost(this.#id, this.#why));
+  }
+
+  get waiting(): MeshError {
+    return (this.#waiting ??= notRun(this.#id));
+  }
 }
