@@ -29,10 +29,15 @@ export async function openSockets(wish: SocketsWish): Promise<OpenSockets> {
   });
   const tell = (message: ToLoad): void => void child.send(message);
   const next = async (): Promise<LoadResult | "open"> => {
-    const [message] = (await Promise.race([
-      once(child, "message"),
-      once(child, "exit").then(() => [{ failed: "the load process ended" }]),
-    ])) as [FromLoad];
+    const told = new AbortController();
+    const { signal } = told;
+    const ended = once(child, "exit", { signal }).then(() => [{ failed: "the load process ended" }]);
+    // The one that does not come first rejects.
+    ended.catch(() => {});
+    const heard = once(child, "message", { signal });
+    heard.catch(() => {});
+    const [message] = (await Promise.race([heard, ended])) as [FromLoad];
+    told.abort();
     if (message !== "open" && "failed" in message) throw new Error(`WebSocket load: ${message.failed}`);
     return message;
   };
