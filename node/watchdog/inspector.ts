@@ -1,7 +1,16 @@
 // The watchdog's hold on the main thread: Node's own inspector, used from another thread. The debugger is enabled only while a turn is
 // being ended, so that a healthy worker pays nothing for it.
 
-import { Session, type Debugger, type Runtime } from "node:inspector";
+import { Session } from "node:inspector/promises";
+import type { Debugger, Runtime } from "node:inspector";
+
+type Command =
+  | "Debugger.enable"
+  | "Debugger.pause"
+  | "Debugger.stepOut"
+  | "Debugger.stepInto"
+  | "Debugger.resume"
+  | "Runtime.terminateExecution";
 
 /** A frame of a stopped turn. */
 export interface Frame {
@@ -29,7 +38,7 @@ export class MainThread {
       const waiting = this.#paused;
       this.#paused = undefined;
       // Too late for us, or a `debugger` statement of session code: nobody waits for it.
-      if (waiting === undefined) this.#session.post("Debugger.resume");
+      if (waiting === undefined) this.#send("Debugger.resume");
       else waiting(params.callFrames.map((frame) => this.#frameOf(frame)));
     });
     this.#session.on("Debugger.scriptParsed", ({ params }) => this.#urls.set(params.scriptId, params.url));
@@ -37,27 +46,20 @@ export class MainThread {
 
   /** Finds the object whose methods `ask` calls. */
   async attach(expression: string): Promise<void> {
-    const found = await this.#answer<Runtime.EvaluateReturnType>((done) =>
-      this.#session.post("Runtime.evaluate", { expression }, done),
-    );
+    const found = await this.#session.post("Runtime.evaluate", { expression });
     if (found.result.objectId === undefined) throw new Error("the main thread has no guard");
     this.#guard = found.result.objectId;
   }
 
   /** Calls a method of the guard on the main thread, in the midst of whatever runs there, and gives what it returned, by JSON. */
   async ask(method: string, ...parameters: readonly (string | number)[]): Promise<unknown> {
-    const answer = await this.#answer<Runtime.CallFunctionOnReturnType>((done) =>
-      this.#session.post(
-        "Runtime.callFunctionOn",
-        {
-          objectId: this.#guard,
-          functionDeclaration: "function(method, ...parameters) { return this[method](...parameters); }",
-          arguments: [method, ...parameters].map((value) => ({ value })),
-          returnByValue: true,
-        },
-        done,
-      ),
-    );
+    const call: Runtime.CallFunctionOnParameterType = {
+      objectId: this.#guard,
+      functionDeclaration: "function(method, ...parameters) { return this[method](...parameters); }",
+      arguments: [method, ...parameters].map((value) => ({ value })),
+      returnByValue: true,
+    };
+    const answer = await this.#session.post("Runtime.callFunctionOn", call);
     if (answer.exceptionDetails !== undefined) throw new Error(`the guard failed: ${answer.exceptionDetails.text}`);
     return answer.result.value;
   }
@@ -65,29 +67,29 @@ export class MainThread {
   /** Stops the main thread where it is. Undefined when it does not let itself be stopped in time. */
   pause(limitMs: number): Promise<Paused | undefined> {
     return this.#untilPaused(limitMs, () => {
-      this.#session.post("Debugger.enable");
-      this.#session.post("Debugger.pause");
+      this.#send("Debugger.enable");
+      this.#send("Debugger.pause");
     });
   }
 
   /** Lets the stopped thread run out of the function on top, or into the next one. Undefined when it runs on for too long. */
   step(how: "out" | "into", limitMs: number): Promise<Paused | undefined> {
     return this.#untilPaused(limitMs, () => {
-      if (how === "out") this.#session.post("Debugger.stepOut");
-      else this.#session.post("Debugger.stepInto");
+      if (how === "out") this.#send("Debugger.stepOut");
+      else this.#send("Debugger.stepInto");
     });
   }
 
   /** Lets the stopped thread go on. `torn`: without the turn in which it was stopped. */
   async resume(torn: boolean): Promise<void> {
-    if (torn) this.#session.post("Runtime.terminateExecution");
-    this.#session.post("Debugger.resume");
+    if (torn) this.#send("Runtime.terminateExecution");
+    this.#send("Debugger.resume");
     await this.release();
   }
 
   /** Nothing is to be stopped any more. */
   async release(): Promise<void> {
-    await this.#answer<void>((done) => this.#session.post("Debugger.disable", (error) => done(error)));
+    await this.#session.post("Debugger.disable");
     this.#urls.clear();
   }
 
@@ -113,12 +115,8 @@ export class MainThread {
     return paused;
   }
 
-  #answer<Answer>(send: (done: (error: Error | null, answer?: Answer) => void) => void): Promise<Answer> {
-    return new Promise((resolve, reject) => {
-      send((error, answer) => {
-        if (error === null || error === undefined) resolve(answer as Answer);
-        else reject(error);
-      });
-    });
+  /** What it leads to is seen by the pause that follows or does not; a step in a thread that runs is refused, which says nothing more. */
+  #send(method: Command): void {
+    this.#session.post(method).catch(() => {});
   }
 }

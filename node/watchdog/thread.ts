@@ -11,6 +11,8 @@ const LOOK_MS = 20;
 // Written by our own main thread, of the same code.
 // oxlint-disable-next-line typescript/no-unsafe-type-assertion
 const { record, guard } = workerData as ThreadStart;
+// A port of threads, which has no origins.
+// oxlint-disable-next-line unicorn/require-post-message-target-origin
 const tell = (message: FromThread): void => parentPort?.postMessage(message);
 
 // The wait for the inspector alone would not keep the thread alive.

@@ -18,7 +18,7 @@ const TRIAL_HEAP_MIB = 4_096;
 class Culprit extends SessionServer {
   override async fetch(): Promise<Response> {
     // After an await: then nothing but Node is below the session's code, which is the harder case.
-    await null;
+    await Promise.resolve();
     const endMs = performance.now() + SPIN_LIMIT_MS;
     while (performance.now() < endMs);
     return new Response();
@@ -54,7 +54,13 @@ export async function tryWatchdog(watchdog: Watchdog, log: Log): Promise<string 
   const ask = async (kind: string): Promise<string> => {
     const id = parseSessionId(kind, "trial");
     host.activate(id, { epoch: 1, claim: 1 });
-    const call = new SessionCall({ id, method: "GET", url: "http://trial/", headers: [], timeoutMs: SPIN_LIMIT_MS * 2 });
+    const call = new SessionCall({
+      id,
+      method: "GET",
+      url: "http://trial/",
+      headers: [],
+      timeoutMs: SPIN_LIMIT_MS * 2,
+    });
     try {
       await host.fetch(call);
       return "answered";

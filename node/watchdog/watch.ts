@@ -3,7 +3,15 @@
 // changed hands meanwhile, one that ended just now.
 
 import type { MainThread } from "./inspector.ts";
-import { budgetsOf, lookOf, turnCountOf, type FromThread, type KillReason, type Look, type TurnRecord } from "./record.ts";
+import {
+  budgetsOf,
+  lookOf,
+  turnCountOf,
+  type FromThread,
+  type KillReason,
+  type Look,
+  type TurnRecord,
+} from "./record.ts";
 import { restingPlace, stackOf } from "./resting-place.ts";
 
 /** A turn so long is looked into, or half the budget if that is less. Too small: busy workers are interrupted all the time. */

@@ -9,14 +9,20 @@ import { current, outside } from "../session/current.ts";
 import { setBooked } from "../session/immediates.ts";
 import { condemnTicks, installSessionTicks, ownTick, sessionTicks } from "../session/ticks.ts";
 import { turns } from "../session/turns.ts";
-import { countTurn, newRecord, setBudgets, turnCountOf, type Budgets, type FromThread, type KillReason } from "./record.ts";
+import {
+  countTurn,
+  newRecord,
+  setBudgets,
+  turnCountOf,
+  type Budgets,
+  type FromThread,
+  type KillReason,
+} from "./record.ts";
 
 /** Pace at which an idle event loop counts turns; must be well under what makes a turn suspicious. */
 const COUNT_MS = 20;
 /** A thread that has not connected in this time will not. */
 const READY_LIMIT_MS = 10_000;
-/** More ticks of sessions than this between two looks at them are one turn that chains ticks, not many turns. */
-const TICKS_A_TURN_MAX = 100;
 const GUARD = "sessionmesh.guard";
 
 /** A session that was ended by force. */
@@ -136,10 +142,10 @@ export class Watchdog {
     },
   };
 
-  /** The turn that was marked is over, unless ticks that make further ticks are what it consists of. */
+  /** The turn that was marked is over, unless ticks of sessions that make further ticks are what it goes on with. */
   readonly #markPassed = (): void => {
     const ticks = sessionTicks();
-    if (ticks - this.#markedTicks <= TICKS_A_TURN_MAX) {
+    if (ticks === this.#markedTicks) {
       countTurn(this.#record);
       return;
     }

@@ -2,6 +2,7 @@
 
 import { MeshError } from "#proto";
 import { WORKER_BOOT_ENV, type FromWorker, type ToWorker, type WorkerBoot } from "../ipc.ts";
+import { installStoppableJson } from "../session/json.ts";
 import { installSessionTimers } from "../session/timers.ts";
 import { installWebClasses } from "../web/web.ts";
 import { WorkerServer } from "./worker.ts";
@@ -12,6 +13,7 @@ process.on("disconnect", () => process.exit(0));
 process.on("SIGINT", () => {});
 process.on("SIGTERM", () => {});
 
+installStoppableJson();
 installSessionTimers();
 installWebClasses();
 
