@@ -6,6 +6,7 @@ import { WebSocket, type RawData } from "ws";
 import { SOCKET_WINDOW_BYTES, type ClientEnd, type SessionEnd } from "#mesh";
 import { turns, type Torn } from "../session/turns.ts";
 import type { Beating, Heartbeat } from "./heartbeat.ts";
+import { smallFrame } from "./small-frame.ts";
 
 /** Every message weighs so much more than its bytes, or empty ones would have no bound. */
 const MESSAGE_OVERHEAD_BYTES = 64;
@@ -57,7 +58,9 @@ export class ClientSocket implements ClientEnd, Beating, Torn {
       return;
     }
     if (socket.readyState !== WebSocket.OPEN) return;
-    socket.send(data);
+    const frame = smallFrame(data);
+    if (frame === undefined) socket.send(data);
+    else this.#stream?.write(frame);
     if (!this.#flushing && socket.bufferedAmount > 0) this.#tellWhenFlushed(socket);
   }
 
