@@ -1,5 +1,6 @@
 // The application of the fault tests: sessions that go wrong in every way on demand, and neighbours that must not notice.
 
+import { pbkdf2Sync } from "node:crypto";
 import { EventEmitter } from "node:events";
 import { setTimeout as sleep } from "node:timers/promises";
 import { defineMesh, SessionServer, type SessionContext, type SessionOptions, type SessionSocket } from "sessionmesh";
@@ -87,6 +88,8 @@ const faults: Record<string, () => unknown> = {
     const all: number[][] = [];
     for (;;) all.push(Array.from({ length: 10_000 }, (_, at) => at));
   },
+  /** Nothing in it ever looks whether it is to stop. */
+  native: () => pbkdf2Sync("password", "salt", 2_000_000_000, 64, "sha512"),
   stack: () => {
     const deeper = (): number => deeper() + 1;
     return deeper();
@@ -175,7 +178,7 @@ class Faulty extends SessionServer {
 
   override async fetch(request: Request): Promise<Response> {
     const kind = new URL(request.url).searchParams.get("fault");
-    if (kind === null) return Response.json({ alive: true });
+    if (kind === null) return Response.json({ alive: true, pid: process.pid });
     const result = await faults[kind]?.();
     return result instanceof Response ? result : Response.json({ survived: kind });
   }
