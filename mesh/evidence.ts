@@ -9,11 +9,10 @@ import type { Clock } from "./clock.ts";
 import { pause } from "./pause.ts";
 import type { ProbeResult, TcpAddress } from "./probe.ts";
 
-/** Between two rounds that must both be refused: a process that is ending closes its ports one after the other. */
-const CONFIRM_MS = 100;
-/** Before the next look when something of the node still lives. */
-const AGAIN_MS = 250;
-const ROUNDS = 2;
+/** Between two looks: a process that is ending closes its ports one after the other, and workers follow their primary. */
+const LOOK_MS = 100;
+/** Looks in a row that must find nothing. */
+const LOOKS = 2;
 
 export interface PeerSenses {
   /** See `followLifeline`. */
@@ -106,17 +105,17 @@ export class Evidence {
   async #prove(followed: Followed): Promise<void> {
     const { clock, onGone } = this.#options;
     followed.proven = undefined;
-    let rounds = 0;
+    let looks = 0;
     while (this.#followed.get(followed.node.id) === followed && followed.proven === undefined) {
       const { node } = followed;
       const closed = await this.isClosed(node);
       if (this.#followed.get(node.id) !== followed) return;
-      rounds = closed && followed.node === node ? rounds + 1 : 0;
-      if (rounds >= ROUNDS) {
+      looks = closed && followed.node === node ? looks + 1 : 0;
+      if (looks >= LOOKS) {
         followed.proven = node;
         return onGone(node);
       }
-      await pause(clock, closed ? CONFIRM_MS : AGAIN_MS, this.#closing.signal);
+      await pause(clock, LOOK_MS, this.#closing.signal);
     }
   }
 }

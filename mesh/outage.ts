@@ -36,6 +36,8 @@ export interface OutageOptions {
 
 export class Outage {
   readonly #options: OutageOptions;
+  /** Gives up the questions under way. */
+  readonly #giveUp = new Set<() => void>();
   #cancel: (() => void) | undefined;
   #askedAt = Number.NEGATIVE_INFINITY;
   #asking = false;
@@ -63,6 +65,7 @@ export class Outage {
 
   stop(): void {
     this.#stopped = true;
+    for (const giveUp of this.#giveUp) giveUp();
     this.#cancel?.();
   }
 
@@ -99,11 +102,14 @@ export class Outage {
     const { clock, ask, hasEnded } = this.#options;
     if (hasEnded(node.id, node.incarnation)) return "unknown";
     const { promise: late, resolve } = Promise.withResolvers<ContactAnswer>();
-    const cancel = clock.timer(ASK_MS, () => resolve("unknown"));
+    const giveUp = (): void => resolve("unknown");
+    const cancel = clock.timer(ASK_MS, giveUp);
+    this.#giveUp.add(giveUp);
     try {
       return await Promise.race([ask(node, ASK_MS), late]);
     } finally {
       cancel();
+      this.#giveUp.delete(giveUp);
     }
   }
 }

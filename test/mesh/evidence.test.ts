@@ -83,6 +83,20 @@ describe("a node whose lifeline ended", () => {
     evidence.stop();
   });
 
+  test("is not gone by two looks that found nothing with one between that did", async () => {
+    evidence.viewChanged(withPorts(1, ["a"]));
+    cut();
+    await clock.advance(50);
+    answers.set(101, "open");
+    await clock.advance(100);
+    answers.delete(101);
+    await clock.advance(100);
+    expect(gone).toEqual([]);
+    await clock.advance(100);
+    expect(gone).toHaveLength(1);
+    evidence.stop();
+  });
+
   test("is not proven gone by what was known of it before a worker more came into the view", async () => {
     evidence.viewChanged(withPorts(1, ["a"]));
     cut();

@@ -65,6 +65,26 @@ describe("a suspended lease", () => {
   });
 });
 
+describe("the promises of all others", () => {
+  test("move a deadline that has not passed, to when they were asked plus suspendMs, and never back", () => {
+    const own = live();
+    expect(own.extended(1_000, 1_200)).toEqual([{ type: "deadline", deadline: 3_000 }]);
+    expect(own.extended(900, 1_300)).toEqual([]);
+    expect(own.deadline).toBe(3_000);
+    expect(own.acknowledgedAt).toBe(0);
+  });
+
+  test("revive no lease that has run out, and none that is fenced", () => {
+    const own = live();
+    expect(types(own.extended(1_900, suspendMs))).toEqual(["suspended"]);
+    expect(own.extended(2_100, 2_200)).toEqual([]);
+    expect(own.isLive(2_200)).toBe(false);
+    const ended = live();
+    ended.fence("told so");
+    expect(ended.extended(100, 200)).toEqual([]);
+  });
+});
+
 describe("a conflict", () => {
   test("with an unanswered heartbeat of our own that had landed renews the lease from its send time", () => {
     const own = live();

@@ -7,14 +7,22 @@ import { createInterface } from "node:readline";
 import { expect, onTestFinished, test } from "vitest";
 import { followLifeline, probe, serveLifeline } from "#mesh";
 
-/** A process that serves a lifeline and prints its port. */
-async function lifelineProcess(): Promise<{ port: number; kill: (signal: NodeJS.Signals) => void }> {
-  const code = `import { serveLifeline } from "#mesh"; console.log((await serveLifeline("127.0.0.1")).port)`;
+/** A process that serves a lifeline, prints its port, and says when somebody follows it. */
+async function lifelineProcess() {
+  const code = `
+    import { serveLifeline } from "#mesh";
+    console.log((await serveLifeline("127.0.0.1")).port);
+    const look = setInterval(() => {
+      if (!process.getActiveResourcesInfo().includes("TCPSocketWrap")) return;
+      clearInterval(look);
+      console.log("followed");
+    }, 5);`;
   const child = spawn(process.execPath, ["--input-type=module", "-e", code], { stdio: ["ignore", "pipe", "inherit"] });
   onTestFinished(() => void child.kill("SIGKILL"));
   const lines = createInterface({ input: child.stdout });
   const [line] = (await once(lines, "line")) as [string];
-  return { port: Number(line), kill: (signal) => void child.kill(signal) };
+  const followed = once(lines, "line");
+  return { port: Number(line), followed, kill: (signal: NodeJS.Signals) => void child.kill(signal) };
 }
 
 test("a killed process ends its lifeline and then refuses; a stopped one does neither", async () => {
@@ -27,7 +35,8 @@ test("a killed process ends its lifeline and then refuses; a stopped one does ne
     ended.resolve();
   });
   onTestFinished(stop);
-  expect(await probe(address)).toBe("open");
+  // A connection that waits to be accepted is reset.
+  await other.followed;
   other.kill("SIGSTOP");
   // Its kernel still accepts.
   expect(await probe(address)).toBe("open");

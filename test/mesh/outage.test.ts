@@ -17,6 +17,8 @@ let nodes: TestNode[];
 let kvs: ReturnType<typeof faulty>[];
 /** Nodes that cannot be reached by the others, nor reach them. */
 let apart: Set<string>;
+/** How long an answer takes. */
+let answerMs: number;
 /** Nodes whose process ended, as their lifelines told. */
 let lifelines: Map<string, Set<() => void>>;
 
@@ -26,15 +28,19 @@ beforeEach(() => {
   nodes = [];
   kvs = [];
   apart = new Set();
+  answerMs = 0;
   lifelines = new Map();
 });
 afterEach(async () => {
   for (const node of nodes) await node.membership.close();
   await clock.advance(0);
-  expect(clock.pending).toBe(0);
+  // What is left are answers of the test's own.
+  if (answerMs === 0) expect(clock.pending).toBe(0);
 });
 
+/** Hosts at which nothing listens. */
 const dead = new Set<string>();
+const asks: number[] = [];
 
 function peersOf(self: string): PeerPort {
   return {
@@ -45,12 +51,14 @@ function peersOf(self: string): PeerPort {
     },
     probe: async ({ host }) => (dead.has(host) ? "refused" : "open"),
     ask: (node) => {
+      asks.push(clock.now());
       const asked = nodes.find((one) => one.id === node.id);
       if (asked === undefined || dead.has(node.id) || apart.has(self) || apart.has(node.id)) {
         return new Promise(() => {});
       }
       const me = nodes.find((one) => one.id === self)!;
-      return Promise.resolve(asked.membership.answerContact(self, me.incarnation) ? "promised" : "denied");
+      const answer = asked.membership.answerContact(self, me.incarnation) ? "promised" : "denied";
+      return new Promise((resolve) => void clock.timer(answerMs, () => resolve(answer)));
     },
   };
 }
@@ -118,6 +126,16 @@ describe("when no node reaches the registry", () => {
     expect(fenced()).toEqual([]);
   });
 
+  test("a deadline counts from when the others were asked, not from their answers", async () => {
+    await mesh(["n1", "n2"]);
+    answerMs = 400;
+    asks.length = 0;
+    cutAll(true);
+    expect(await actThroughout(10_000)).toBe(true);
+    const bounds = new Set(asks.map((askedAt) => askedAt + suspendMs));
+    expect(nodes.flatMap((node) => node.deadlines.slice(-5)).filter((deadline) => !bounds.has(deadline))).toEqual([]);
+  });
+
   test("without a cap they serve for as long as it lasts", async () => {
     await mesh(["n1", "n2"], { outageCapMs: Infinity });
     cutAll(true);
@@ -166,6 +184,20 @@ test("a lone node that is cut off is not evicted by a newcomer that it cannot kn
   expect(newcomer.membership.suspended).toBe(false);
 });
 
+test("nor is it thrown out by a process with its id, before it must have stopped", async () => {
+  await mesh(["n1"]);
+  kvs[0]!.cut = true;
+  const [first] = nodes;
+  const second = testNode("n1", bucket.open(), clock, { incarnation: "n1-2", peers: peersOf("n1") });
+  nodes.push(second);
+  let isIn = false;
+  void second.membership.join([]).then(() => (isIn = true));
+  expect(await actThroughout(outageCapMs - 1_000, [first!])).toBe(true);
+  expect(isIn).toBe(false);
+  await clock.until(() => isIn, 10_000);
+  expect(first?.membership.suspended).toBe(true);
+});
+
 describe("killed nodes", () => {
   test("are evicted at once, even when they are most of the view", async () => {
     await mesh(["n1", "n2", "n3", "n4"]);
@@ -173,6 +205,22 @@ describe("killed nodes", () => {
     await clock.advance(200);
     expect(await view()).toEqual(["n4"]);
     expect(nodes[3]?.membership.suspended).toBe(false);
+  });
+
+  test("are not evicted while a worker lives that the observer had not heard of", async () => {
+    await mesh(["n1", "n2"]);
+    kvs[0]!.blind = true;
+    const address = { host: "elsewhere", port: 3, socket: "" };
+    const [first] = nodes[1]!.membership.view.nodes[1]!.workers;
+    const change = nodes[1]!.membership.setWorkers([first!, { ...worker(1, "later"), address }]);
+    await clock.advance(100);
+    await change;
+    await kill("n2");
+    await clock.advance(evictMs - 2 * heartbeatMs);
+    expect(await view()).toEqual(["n1", "n2"]);
+    dead.add("elsewhere");
+    await clock.advance(500);
+    expect(await view()).toEqual(["n1"]);
   });
 
   test("are not evicted when their lifeline alone has ended", async () => {
