@@ -82,16 +82,20 @@ export class ChaosScript {
   }
 
   async #close(fault: Omit<Account, "overMs" | "backMs">, traffic: Traffic): Promise<void> {
-    const backMs = await Promise.all(
-      fault.there.map(async (session) => {
-        const asked = await eventually(async () => {
-          const one = await traffic.ask(session);
-          if (one.outcome.status === "counted" && !fault.pids.includes(one.outcome.answer.pid)) return one;
-          throw new Error(`after ${fault.what}: ${session} through ${one.through}: ${JSON.stringify(one.outcome)}`);
-        }, RECOVERY_MS);
-        return asked.endedMs - fault.atMs;
-      }),
-    );
-    this.accounts.push({ ...fault, backMs, overMs: performance.now() });
+    const backMs: number[] = [];
+    try {
+      await Promise.all(
+        fault.there.map(async (session) => {
+          const asked = await eventually(async () => {
+            const one = await traffic.ask(session);
+            if (one.outcome.status === "counted" && !fault.pids.includes(one.outcome.answer.pid)) return one;
+            throw new Error(`after ${fault.what}: ${session} through ${one.through}: ${JSON.stringify(one.outcome)}`);
+          }, RECOVERY_MS);
+          backMs.push(asked.endedMs - fault.atMs);
+        }),
+      );
+    } finally {
+      this.accounts.push({ ...fault, backMs, overMs: performance.now() });
+    }
   }
 }
