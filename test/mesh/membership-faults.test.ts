@@ -1,34 +1,68 @@
-// Random faults on a small mesh in fake time. Whoever has been evicted must have stopped acting before, and when the faults end, the
-// nodes that are left agree again.
+// Random faults on a small mesh in fake time: of the registry, of the links over which nodes promise, and newcomers at any time.
+// Whoever has been evicted must have stopped acting before, and when the faults end, the nodes that are left agree again.
 
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { memoryBucket } from "#mesh";
+import { memoryBucket, type PeerPort } from "#mesh";
 import { fakeClock } from "../infra/fake-clock.ts";
-import { faulty, storedView, testNode, timings as usual, worker } from "./membership-nodes.ts";
+import {
+  deafPeers,
+  faulty,
+  storedView,
+  testNode,
+  timings as usual,
+  worker,
+  type FaultyKv,
+  type TestNode,
+} from "./membership-nodes.ts";
 
 /** A shorter cap makes the calm at the end short too. */
 const timings = { ...usual, outageCapMs: 6_000 };
 
 const IDS = ["n1", "n2", "n3", "n4"];
+const NODES_MAX = 6;
 /** How often the invariant is looked at: finer than any of the time-outs. */
 const LOOK_MS = 50;
 
 const step = fc.record({
   at: fc.nat(IDS.length - 1),
-  fault: fc.constantFrom("cut", "cut", "mend", "mend", "blind", "seeing", "lossy", "silent", "sound", "worker"),
+  fault: fc.constantFrom(
+    ...["cut", "cut", "mend", "mend", "blind", "seeing", "lossy", "silent", "sound", "worker"],
+    ...["all cut", "all cut", "all mended", "apart", "together", "newcomer"],
+  ),
   waitMs: fc.integer({ min: 50, max: 4_000 }),
 });
 
 test("no node acts after it was taken out of the view, and the mesh settles when the faults end", async () => {
   let evictions = 0;
+  let extensions = 0;
   await fc.assert(
     fc.asyncProperty(fc.array(step, { maxLength: 15 }), async (steps) => {
       const clock = fakeClock();
       const bucket = memoryBucket();
       const registry = bucket.open();
-      const kvs = IDS.map(() => faulty(bucket.open()));
-      const nodes = IDS.map((id, at) => testNode(id, kvs[at]!, clock, { timings }));
+      const kvs: FaultyKv[] = [];
+      const nodes: TestNode[] = [];
+      const apart = new Set<string>();
+      const peersOf = (self: string): PeerPort => ({
+        ...deafPeers,
+        // Nothing of these nodes ever dies.
+        probe: async () => "open",
+        ask: async (node) => {
+          const asked = nodes.find((one) => one.id === node.id);
+          const me = nodes.find((one) => one.id === self);
+          if (asked === undefined || me === undefined || apart.has(self) || apart.has(node.id)) return "unknown";
+          return asked.membership.answerContact(self, me.incarnation) ? "promised" : "denied";
+        },
+      });
+      const start = (id: string): TestNode => {
+        const kv = faulty(bucket.open());
+        kvs.push(kv);
+        const node = testNode(id, kv, clock, { timings, peers: peersOf(id) });
+        nodes.push(node);
+        return node;
+      };
+      for (const id of IDS) start(id);
       const joined = Promise.all(nodes.map((node) => node.membership.join([worker(0, "w")])));
       await clock.advance(2_000);
       await joined;
@@ -53,13 +87,23 @@ test("no node acts after it was taken out of the view, and the mesh settles when
         else if (fault === "mend") kv.cut = false;
         else if (fault === "blind") kv.blind = true;
         else if (fault === "seeing") kv.blind = false;
-        else if (fault === "lossy") kv.fate = () => (turn++ % 3 === 0 ? "written" : "lost");
+        else if (fault === "all cut") for (const one of kvs) one.cut = true;
+        else if (fault === "all mended") for (const one of kvs) one.cut = false;
+        else if (fault === "apart") apart.add(IDS[at]!);
+        else if (fault === "together") apart.clear();
+        else if (fault === "newcomer") {
+          if (nodes.length < NODES_MAX)
+            start(`n${nodes.length + 1}`)
+              .membership.join([worker(0, "w")])
+              .catch(() => {});
+        } else if (fault === "lossy") kv.fate = () => (turn++ % 3 === 0 ? "written" : "lost");
         else if (fault === "silent") kv.fate = () => (turn++ % 3 === 0 ? "written" : "silent");
         else if (fault === "sound") kv.fate = () => "written";
         else void nodes[at]!.membership.setWorkers([worker(0, `w${turn++}`)]).catch(() => {});
         await pass(waitMs);
       }
 
+      apart.clear();
       for (const kv of kvs) {
         kv.blind = false;
         kv.fate = () => "written";
@@ -68,6 +112,7 @@ test("no node acts after it was taken out of the view, and the mesh settles when
       await pass(timings.outageCapMs + 10_000);
       const left = nodes.filter((node) => node.fenced.length === 0);
       evictions += nodes.length - left.length;
+      extensions += nodes.filter((node) => node.logs.some((line) => line.includes("serving on"))).length;
       const view = await storedView(registry);
       expect(view?.nodes.map((node) => node.id) ?? []).toEqual(left.map((node) => node.id));
       for (const { membership } of left) {
@@ -82,4 +127,5 @@ test("no node acts after it was taken out of the view, and the mesh settles when
   );
   // Or it proved nothing.
   expect(evictions).toBeGreaterThan(0);
+  expect(extensions).toBeGreaterThan(0);
 }, 20_000);
