@@ -45,17 +45,23 @@ async function main(): Promise<number> {
   const pace = options.quick ? quickPace : options.profile ? profilePace : fullPace;
   const folder = options.profile ? mkdtempSync(path.join(os.tmpdir(), "mesh-profile-")) : undefined;
   const rows: Row[] = [];
+  let failures = 0;
   for (const scenario of chosen) {
     say(scenario.name);
     const profile: Profile | undefined =
       folder === undefined ? undefined : { folder: path.join(folder, scenario.name), windows: [] };
-    rows.push(...(await scenario.run({ pace, say, ...(profile && { profile }) })));
-    if (profile !== undefined) sayProfile(profile);
+    try {
+      rows.push(...(await scenario.run({ pace, say, ...(profile && { profile }) })));
+      if (profile !== undefined) sayProfile(profile);
+    } catch (error) {
+      failures += 1;
+      say(`${scenario.name} failed: ${error instanceof Error ? error.message : String(error)}`);
+    }
   }
   console.log(`\n${report(rows)}`);
   if (options.json !== undefined)
     writeFileSync(options.json, `${JSON.stringify({ pace, pinned: canPin, rows }, null, 2)}\n`);
-  return 0;
+  return failures === 0 ? 0 : 1;
 }
 
 function readOptions() {

@@ -45,7 +45,8 @@ export async function runWrk(port: number, paths: Paths, seconds: number): Promi
     if (code !== 0 || line === undefined) throw new Error(`wrk failed with code ${String(code)}\n${out}${err}`);
     const { count, us, failed, p50Us, p99Us } = JSON.parse(line.slice(RESULT.length)) as Record<string, number>;
     if (count === undefined || us === undefined || p50Us === undefined || p99Us === undefined) throw new Error(line);
-    if (failed !== 0 || count === 0) throw new Error(`${failed} of ${count} requests failed\n${out}`);
+    if (failed !== 0) throw new Error(`${failed} of ${count} requests failed\n${out}`);
+    if (count === 0) throw new Error(`no request was answered in ${seconds} s`);
     return { count, perSecond: (count / us) * 1e6, p50Ms: p50Us / 1000, p99Ms: p99Us / 1000 };
   } finally {
     rmSync(folder, { recursive: true, force: true });
