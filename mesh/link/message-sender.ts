@@ -5,8 +5,8 @@ import type { Frame } from "#proto";
 import type { ExchangeLink } from "./exchange.ts";
 import { SendWindow } from "./window.ts";
 
-/** Counted on top of a message's bytes, so that empty messages are not free. */
-const MESSAGE_OVERHEAD_BYTES = 16;
+/** Counted on top of a message's bytes: about what one costs while it waits, so that a window of tiny messages is a window. */
+const MESSAGE_OVERHEAD_BYTES = 64;
 /** The largest message: it travels in one frame. */
 const MESSAGE_BYTES_MAX = 16 * 1024 * 1024;
 /** What may wait here. Makers hold back long before; past this the socket is given up, or one slow client would take the worker's memory. */

@@ -95,13 +95,8 @@ export class CellSocket implements SessionSocket, SessionEnd {
       this.#limit(TOO_BIG, "message too big", "body_too_large");
       return;
     }
-    const event = this.#cell.event((server) => {
-      // It may have waited, and the session may have closed the socket meanwhile.
-      return this.#closed ? undefined : server.onMessage?.(this, data);
-    }, true);
-    if (event !== undefined) return event.settled;
-    // A message that cannot be kept must not be lost in silence.
-    this.#limit(TRY_AGAIN_LATER, "the session cannot keep up", "overloaded");
+    // It may have waited, and the session may have closed the socket meanwhile.
+    return this.#cell.event((server) => (this.#closed ? undefined : server.onMessage?.(this, data)));
   }
 
   drained(): void {
@@ -113,7 +108,7 @@ export class CellSocket implements SessionSocket, SessionEnd {
     this.#dropHeld();
     if (this.#closed) return;
     this.#end();
-    this.#cell.event((server) => server.onClose?.(this, code, reason, clean), false);
+    void this.#cell.event((server) => server.onClose?.(this, code, reason, clean));
   }
 
   // ---- towards its cell ----
@@ -183,7 +178,7 @@ export class CellSocket implements SessionSocket, SessionEnd {
 
   /** Not at once: session code may be in the middle of a broadcast. */
   #tell(code: (server: SessionServer) => unknown): void {
-    queueMicrotask(() => this.#cell.event(code, false));
+    queueMicrotask(() => void this.#cell.event(code));
   }
 
   #end(): void {

@@ -100,20 +100,15 @@ export class Cell extends Gate implements IdleNode<Cell> {
   }
 
   /**
-   * Runs `code` as one turn, now or when the gate opens. Never throws or rejects.
-   * @param bounded false for events that must not be lost and that something else bounds
-   * @returns undefined when too many wait already
+   * Something that happened on a socket. Never refused: what waits is bounded by the window of its socket, which is held open by the
+   * promise until the turn is over.
    */
-  event(
-    code: (server: SessionServer) => unknown,
-    bounded: boolean,
-  ): { readonly settled: void | Promise<void> } | undefined {
-    if (this.ended) return { settled: undefined };
-    if (this.open) return { settled: this.turn(code) };
-    if (bounded && this.full) return undefined;
+  event(code: (server: SessionServer) => unknown): void | Promise<void> {
+    if (this.ended) return;
+    if (this.open) return this.turn(code);
     const { promise, resolve } = Promise.withResolvers<void>();
     this.enqueue({ run: () => resolve(this.turn(code)), refuse: () => resolve() });
-    return { settled: promise };
+    return promise;
   }
 
   /**
