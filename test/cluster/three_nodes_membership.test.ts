@@ -24,7 +24,7 @@ const RECOVERY_MS = 10_000;
 /** Until every name of a killed host counts again. Under a second on a machine at rest; silence alone would take evictMs, 3 s. */
 const NAMES_BACK_MS = 2_500;
 /** Until a silent node is evicted and its names count again: evictMs is 3 s. */
-const SILENCE_MS = 15_000;
+const SILENCE_MS = 30_000;
 const REPLACED_MS = 20_000;
 /** Longer than a lease lasts: an outage that nothing bridged would suspend and end sessions. */
 const OUTAGE_MS = 6_000;
