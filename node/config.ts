@@ -147,7 +147,8 @@ export function checkConfig(config: NodeConfig): NodeConfig {
   if (config.turnBudgetMs < 50 || config.turnBudgetMs > 60_000) {
     throw bad(`MESH_TURN_BUDGET_MS must be 50 to 60000, not ${config.turnBudgetMs}`);
   }
-  if (config.turnHeapMb < 16) throw bad("MESH_TURN_HEAP_MB must be 16 or more: a worker grows by that in its normal work");
+  if (config.turnHeapMb < 16)
+    throw bad("MESH_TURN_HEAP_MB must be 16 or more: a worker grows by that in its normal work");
   return config;
 }
 

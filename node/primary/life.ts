@@ -129,7 +129,8 @@ export class Life {
         evictMs: this.#config.evictMs,
         outageCapMs: this.#config.registryOutage === "serve" ? Infinity : OUTAGE_CAP_MS,
       },
-      foundHoldMs: this.#config.founding === "now" || this.#config.registry.kind === "memory" ? 0 : this.#config.evictMs,
+      foundHoldMs:
+        this.#config.founding === "now" || this.#config.registry.kind === "memory" ? 0 : this.#config.evictMs,
       clock: systemClock,
       log: (level, message, fields) => this.#log[level](message, fields),
       peers: {
@@ -274,7 +275,7 @@ export class Life {
         break;
       case "load":
         this.#ownLoads.set(worker.index, message.load);
-        worker.drained = message.accepting === false && message.load.sessions === 0;
+        worker.drained = !message.accepting && message.load.sessions === 0;
         if (this.#draining) this.#noteEmpty();
         break;
       case "stopped":
