@@ -98,7 +98,13 @@ export class ClientSocket implements ClientEnd, Beating, Torn {
 
   received(data: Uint8Array | string, bytes: number): void {
     this.missedPings = 0;
-    const settled = turns.top(this, () => this.#end?.message(data));
+    const first = turns.enterTop(this, this);
+    let settled: void | Promise<void>;
+    try {
+      settled = this.#end?.message(data);
+    } finally {
+      if (first) turns.leaveTop();
+    }
     if (settled === undefined) return;
     const weight = bytes + MESSAGE_OVERHEAD_BYTES;
     this.#unsettledBytes += weight;

@@ -24,6 +24,7 @@ import { HEADER_COUNT_MAX, readHead, type RequestHead } from "./request-head.ts"
 import { writeReply } from "./response-writer.ts";
 import { isHealthCheck, NO_BODY, resolve, type BodySource } from "./routes.ts";
 import { SMALL_BODY_BYTES_MAX, SmallBody } from "./small-body.ts";
+import { TornRequest, type FailTorn } from "./torn-request.ts";
 import { checkHandshake, Joining, responseOn, WebSocketServers } from "./upgrade.ts";
 
 export type { GatewayRouter } from "./port.ts";
@@ -162,11 +163,13 @@ class HttpGateway implements Gateway {
       }
       const resolved = resolve(this.#router, head, source);
       if (resolved instanceof SessionCall) {
-        // Node's parser is torn off as well: this connection is good for the answer and no more.
-        const torn = {
-          torn: (error: unknown): void => this.#exchange(request, response, stream, OWN_TIMEOUT_MS, ALWAYS).fail(error),
-        };
-        const reply = turns.top(torn, () => this.#router.route(resolved));
+        const first = turns.enterTop(request.socket, new TornRequest(this.#failTorn, request, response, stream));
+        let reply: SessionReply | Promise<SessionReply>;
+        try {
+          reply = this.#router.route(resolved);
+        } finally {
+          if (first) turns.leaveTop();
+        }
         this.#answer(request, response, stream, reply, resolved);
       } else {
         this.#answer(request, response, stream, resolved, undefined);
@@ -277,6 +280,10 @@ class HttpGateway implements Gateway {
     this.#waiting.add(exchange);
     return exchange;
   }
+
+  /** Node's parser is torn off as well: the connection is good for the answer and no more. */
+  readonly #failTorn: FailTorn = (error, request, response, body) =>
+    this.#exchange(request, response, body, OWN_TIMEOUT_MS, ALWAYS).fail(error);
 
   readonly #isClosing = (): boolean => this.#closing;
 

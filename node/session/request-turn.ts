@@ -155,7 +155,7 @@ export abstract class RequestTurn<Reply extends object> implements WaitingEvent,
 
   /** Whatever else the session does in this turn, the answer is out of its reach. */
   #deliverSoon(reply: Reply, value: unknown): void {
-    turns.soon(() => {
+    turns.behind(() => {
       if (!this.#answered) {
         void this.#deliver(reply);
         return;
@@ -186,7 +186,7 @@ export abstract class RequestTurn<Reply extends object> implements WaitingEvent,
   #reject(error: MeshError): void {
     if (!this.#settle()) return;
     const answer = this.#answer;
-    if (answer !== undefined) turns.soon(() => answer.reject(error));
+    if (answer !== undefined) turns.behind(() => answer.reject(error));
     this.abort(error);
     this.rejected();
   }

@@ -54,7 +54,7 @@ function sessionTimeout(callback: Callback, ms?: number, ...parameters: unknown[
     timer.forget();
     return Reflect.apply(callback, handle, parameters);
   };
-  const handle = native.setTimeout(() => turns.timer(() => cell.timerDue(timer, run)), ms);
+  const handle = native.setTimeout(() => due(cell, timer, run), ms);
   return adopt(handle, timer);
 }
 
@@ -63,7 +63,7 @@ function sessionInterval(callback: Callback, ms?: number, ...parameters: unknown
   if (cell === undefined) return native.setInterval(callback, ms, ...parameters);
   const timer = new SessionTimer(cell);
   const run = (): unknown => Reflect.apply(callback, handle, parameters);
-  const handle = native.setInterval(() => turns.timer(() => cell.timerDue(timer, run)), ms);
+  const handle = native.setInterval(() => due(cell, timer, run), ms);
   return adopt(handle, timer);
 }
 
@@ -76,8 +76,18 @@ function sessionImmediate(callback: Callback, ...parameters: unknown[]): NodeJS.
     timer.forget();
     return Reflect.apply(callback, handle, parameters);
   };
-  const handle = setBooked(() => turns.timer(() => cell.timerDue(timer, run)), []);
+  const handle = setBooked(() => due(cell, timer, run), []);
   return adopt(handle, timer);
+}
+
+/** Node runs all microtasks between two timers, so each has a turn of its own. */
+function due(cell: Cell, timer: SessionTimer, run: () => unknown): void {
+  const first = turns.enterTop(undefined, undefined);
+  try {
+    cell.timerDue(timer, run);
+  } finally {
+    if (first) turns.leaveTop();
+  }
 }
 
 function sessionClear(handle: NodeJS.Timeout | string | number | undefined): void {

@@ -3,7 +3,7 @@
 // What waits for its turn is kept here, in plain data, because Node's own queue of immediates is torn with the turn that it runs.
 // Never decides whether a session may run for any other reason: that is its gate's business.
 
-import { AsyncLocalStorage } from "node:async_hooks";
+import { outside } from "./current.ts";
 import { rebook, setBooked } from "./immediates.ts";
 
 /** A session, or one piece of its work. */
@@ -18,7 +18,6 @@ export interface Torn {
 
 // Before anybody replaces it.
 const nextTick = process.nextTick;
-const leave = AsyncLocalStorage.snapshot();
 
 /** Where `progress` is counted: see the watchdog. */
 export const TURN_COUNT = 0;
@@ -26,11 +25,14 @@ export const TURN_COUNT = 0;
 class Turns {
   /** Undefined: no watchdog, so every entry may be made at once. */
   #progress: Int32Array | undefined = undefined;
-  /** Who has this turn of the event loop. */
+  /** Who has this turn of the event loop, or had the last one that `#client` began. */
   #owner: Resumable | undefined = undefined;
   /** The code that runs now is the first of its turn: nothing of another session is below or behind it. */
   #top = false;
+  #client: object | undefined = undefined;
   #torn: Torn | undefined = undefined;
+  /** Who is to hear of a turn that was torn off. Between that and `mend` other turns may run. */
+  readonly #tornOff = new Set<Torn>();
   /** In the order of arrival, each once. Bounded: a session stands in it once, and what else does belongs to one of its bounded events. */
   readonly #waiting = new Set<Resumable>();
 
@@ -50,11 +52,11 @@ class Turns {
 
   /** True: the session may be entered now. False: `queue` it. */
   take(session: Resumable): boolean {
-    if (this.#progress === undefined || this.#owner === session) return true;
-    if (!this.#top || this.#owner !== undefined) return false;
+    if (this.#progress === undefined) return true;
+    if (!this.#top) return false;
+    if (this.#owner === session) return true;
+    if (this.#owner !== undefined) return false;
     this.#own(session);
-    // Runs when the synchronous part of this turn is over, also when that was torn off.
-    leave(() => nextTick(forgetOwner, this));
     return true;
   }
 
@@ -80,6 +82,15 @@ class Turns {
     return this.#progress !== undefined;
   }
 
+  /**
+   * Runs `work` when this turn's microtasks are over, and also when they were torn off. Cheaper than a turn of its own, and enough for
+   * what runs no session code.
+   */
+  behind(work: () => void): void {
+    if (this.#progress === undefined) work();
+    else nextTick(work);
+  }
+
   /** Resolves on a turn of its own. */
   next(): Promise<void> {
     return new Promise((resolve) => this.soon(resolve));
@@ -97,39 +108,39 @@ class Turns {
   }
 
   /**
-   * Runs `fn`, which may enter a session at once. MUST only be called from the first frame of a callback of the event loop that
-   * serves one client. Should the turn be torn off, neither `fn` nor its caller go on; `torn` hears of it later.
+   * What runs until `leaveTop` may enter a session at once. MUST only be called from the first frame of a callback of the event loop that
+   * serves `client` alone. Should the turn be torn off, nothing of it goes on, and `torn` hears of it later.
+   * @returns true: `leaveTop` MUST follow, whatever happens
    */
-  top<Result>(torn: Torn | undefined, fn: () => Result): Result {
-    if (this.#progress === undefined || this.#top) return fn();
+  enterTop(client: object | undefined, torn: Torn | undefined): boolean {
+    if (this.#progress === undefined || this.#top) return false;
+    // One client's requests may all come in one turn. Another client's, or a timer, is another turn.
+    if (client === undefined || client !== this.#client) this.#owner = undefined;
+    this.#client = client;
     this.#top = true;
     this.#torn = torn;
-    try {
-      return fn();
-    } finally {
-      this.#top = false;
-      this.#torn = undefined;
-    }
+    return true;
   }
 
-  /** The same for a timer, which Node never calls in the turn of another one. */
-  timer(fn: () => void): void {
-    this.#owner = undefined;
-    this.top(undefined, fn);
-  }
-
-  /** A turn was torn off: tells those who were in the middle of it, and goes on with what waits. */
-  mend(error: unknown): void {
-    const torn = this.#torn;
+  leaveTop(): void {
     this.#top = false;
     this.#torn = undefined;
-    this.#owner = undefined;
-    rebook();
-    torn?.torn(error);
   }
 
-  forgetOwner(): void {
+  /** The turn that runs is about to be torn off; `mend` MUST follow on another one. */
+  tear(): void {
+    if (this.#torn !== undefined) this.#tornOff.add(this.#torn);
+    this.leaveTop();
     this.#owner = undefined;
+  }
+
+  /** A turn was torn off: goes on with what waits, and tells those who were in the middle of it. */
+  mend(error: unknown): void {
+    rebook();
+    for (const torn of this.#tornOff) {
+      this.#tornOff.delete(torn);
+      torn.torn(error);
+    }
   }
 
   #own(session: Resumable): void {
@@ -141,7 +152,7 @@ class Turns {
 
   /** One immediate for each that waits: between two of them Node runs all microtasks. */
   #arm(): void {
-    leave(() => setBooked(this.#next, []));
+    outside(() => setBooked(this.#next, []));
   }
 
   readonly #next = (): void => {
@@ -149,16 +160,15 @@ class Turns {
     if (work === undefined) return;
     this.#waiting.delete(work);
     this.#own(work);
+    this.#client = undefined;
+    this.#top = true;
     try {
       work.resume();
     } finally {
+      this.leaveTop();
       this.#owner = undefined;
     }
   };
-}
-
-function forgetOwner(of: Turns): void {
-  of.forgetOwner();
 }
 
 export const turns = new Turns();

@@ -5,8 +5,8 @@ import { MainThread } from "./inspector.ts";
 import type { FromThread, ThreadStart } from "./record.ts";
 import { Watch } from "./watch.ts";
 
-/** Between two looks at the turn count. Too large: sessions are ended late; too small: the thread takes CPU from the main one. */
-const LOOK_MS = 20;
+/** Between two looks at the turn count. Too large: sessions are ended late; too small: idle workers cost CPU. */
+const LOOK_MS = 40;
 
 // Written by our own main thread, of the same code.
 // oxlint-disable-next-line typescript/no-unsafe-type-assertion
@@ -22,9 +22,10 @@ await main.attach(guard);
 tell({ type: "ready" });
 clearInterval(alive);
 const watch = new Watch(record, main, tell);
-for (;;) {
-  await new Promise((resolve) => setTimeout(resolve, LOOK_MS));
-  const busy = setInterval(() => {}, LOOK_MS);
-  await watch.look();
-  clearInterval(busy);
-}
+let looking = false;
+// A look may wait for the main thread; what the inspector says does not keep this thread alive, this timer does.
+setInterval(() => {
+  if (looking) return;
+  looking = true;
+  void watch.look().finally(() => (looking = false));
+}, LOOK_MS);

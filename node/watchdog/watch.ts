@@ -15,18 +15,27 @@ import {
 import { restingPlace, stackOf } from "./resting-place.ts";
 
 /** A turn so long is looked into, or half the budget if that is less. Too small: busy workers are interrupted all the time. */
-const SUSPECT_MS = 60;
+const SUSPECT_MS = 100;
 /** How often a turn is looked into within its budget: the session must be the same each time. */
 const LOOKS_A_BUDGET = 4;
-/** Code that does not let itself be stopped in this time never will; then the primary has the next word. */
+/** Code that does not let itself be stopped in this time is reported, and tried again. The primary has the last word. */
 const STOP_LIMIT_MS = 1_000;
-/** Pause after a turn that was not ended. Too small: it is stopped again and again for nothing. */
+/** Pause after a turn that is nobody's. Too small: it is stopped again and again for nothing. */
 const LET_BE_MS = 2_000;
+/**
+ * A turn must have used its budget in CPU time, or else last so much longer than it: on a machine that is short of CPU, or stops for a
+ * while, a harmless turn takes long as well. Must be well under what the primary allows on top of the budget.
+ */
+const STARVED_MS = 500;
+/** Memory is looked at in every fifth look at a worker that moves. Too large: a burst of several turns is blamed on the last one. */
+const RSS_EVERY_LOOKS = 5;
 const MIB = 1024 * 1024;
 
 interface Suspect {
   readonly look: Look;
   readonly sinceMs: number;
+  /** CPU time of the process then; that of helper threads counts too, which only makes a turn look busier. */
+  readonly sinceCpuMs: number;
   readonly lookedMs: number;
 }
 
@@ -35,11 +44,15 @@ export class Watch {
   readonly #main: MainThread;
   readonly #tell: (message: FromThread) => void;
   #turn = 0;
-  /** When the turn count moved last, as far as was seen, and the memory of the process then. */
+  /** When the turn count moved last, as far as was seen. */
   #movedMs = performance.now();
-  #movedRss = 0;
+  /** Memory of the process a few looks before, or then. */
+  #calmRss = process.memoryUsage.rss();
+  #looks = 0;
   #suspect: Suspect | undefined;
   #letBeUntilMs = 0;
+  /** Was reported already. */
+  #deafTurn: number | undefined;
 
   constructor(record: TurnRecord, main: MainThread, tell: (message: FromThread) => void) {
     this.#record = record;
@@ -51,11 +64,11 @@ export class Watch {
   async look(): Promise<void> {
     const now = performance.now();
     const turn = turnCountOf(this.#record);
-    const rss = process.memoryUsage.rss();
     if (turn !== this.#turn) {
       this.#turn = turn;
       this.#movedMs = now;
-      this.#movedRss = rss;
+      // Costs more than the rest of the look.
+      if (this.#looks++ % RSS_EVERY_LOOKS === 0) this.#calmRss = process.memoryUsage.rss();
       this.#suspect = undefined;
       return;
     }
@@ -64,8 +77,8 @@ export class Watch {
     const suspect = this.#suspect;
     if (suspect === undefined || now - suspect.lookedMs >= turnBudgetMs / LOOKS_A_BUDGET) await this.#lookInto(suspect);
     if (suspect === undefined || suspect.look !== this.#suspect?.look) return;
-    if (rss - this.#movedRss > turnHeapMiB * MIB) await this.#end(suspect, "turn memory");
-    else if (now - suspect.sinceMs >= turnBudgetMs) await this.#end(suspect, "turn budget");
+    if (process.memoryUsage.rss() - this.#calmRss > turnHeapMiB * MIB) await this.#end(suspect, "turn memory");
+    else if (isOver(suspect, turnBudgetMs)) await this.#end(suspect, "turn budget");
   }
 
   /** The time of a turn counts from the first look into it: what went before may have been another one. */
@@ -74,7 +87,7 @@ export class Watch {
     const now = performance.now();
     if (look === undefined || look.turn !== this.#turn) this.#suspect = undefined;
     else if (suspect?.look.server === look.server) this.#suspect = { ...suspect, lookedMs: now };
-    else this.#suspect = { look, sinceMs: now, lookedMs: now };
+    else this.#suspect = { look, sinceMs: now, sinceCpuMs: cpuMs(), lookedMs: now };
   }
 
   async #end(suspect: Suspect, reason: KillReason): Promise<void> {
@@ -93,7 +106,7 @@ export class Watch {
     if (guilty) await this.#main.ask("condemn", reason, durationMs, stackOf(place));
     await this.#main.resume(guilty);
     if (!same || guilty) return;
-    this.#letBe();
+    this.#letBeUntilMs = performance.now() + LET_BE_MS;
     this.#tell({ type: "ours", durationMs, stack: stackOf(place) });
   }
 
@@ -109,12 +122,20 @@ export class Watch {
     return undefined;
   }
 
+  /** Tried again at once: a machine with little to spare may have been slow, and the primary's patience is short. */
   #deaf(): void {
-    this.#letBe();
+    if (this.#deafTurn === this.#turn) return;
+    this.#deafTurn = this.#turn;
     this.#tell({ type: "deaf", durationMs: Math.round(performance.now() - this.#movedMs) });
   }
+}
 
-  #letBe(): void {
-    this.#letBeUntilMs = performance.now() + LET_BE_MS;
-  }
+function isOver({ sinceMs, sinceCpuMs }: Suspect, turnBudgetMs: number): boolean {
+  const lastedMs = performance.now() - sinceMs;
+  return lastedMs >= turnBudgetMs && (cpuMs() - sinceCpuMs >= turnBudgetMs || lastedMs >= turnBudgetMs + STARVED_MS);
+}
+
+function cpuMs(): number {
+  const { user, system } = process.cpuUsage();
+  return (user + system) / 1_000;
 }

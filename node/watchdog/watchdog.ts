@@ -20,7 +20,7 @@ import {
 } from "./record.ts";
 
 /** Pace at which an idle event loop counts turns; must be well under what makes a turn suspicious. */
-const COUNT_MS = 20;
+const COUNT_MS = 40;
 /** A thread that has not connected in this time will not. */
 const READY_LIMIT_MS = 10_000;
 const GUARD = "sessionmesh.guard";
@@ -138,6 +138,7 @@ export class Watchdog {
       if (cell === undefined) return;
       this.#sentence = { cell, reason, durationMs, stack };
       condemnTicks(cell);
+      turns.tear();
       outside(() => setBooked(this.#carryOut, []));
     },
   };

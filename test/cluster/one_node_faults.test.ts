@@ -2,7 +2,7 @@
 // no state, no answer, no message, no timer.
 
 import { setTimeout as sleep } from "node:timers/promises";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import { WebSocket } from "ws";
 import { eventually } from "./eventually.ts";
 import { startMesh, type TestMesh } from "./mesh-up.ts";
@@ -71,6 +71,8 @@ class Neighbourhood {
         else expect((JSON.parse(text) as Answer).instance).toBe(this.#before.get(name)?.instance);
       }),
     );
+    // Looked at below, whatever the fault does meanwhile.
+    const answered = Promise.allSettled(inFlight);
     const talk = setInterval(() => {
       for (const one of this.#sockets) one.socket.send(String(one.sent++));
     }, 20);
@@ -90,11 +92,12 @@ class Neighbourhood {
     try {
       await fault();
     } finally {
-      await Promise.all(inFlight);
+      await answered;
       watching = false;
       clearInterval(talk);
       await watch;
     }
+    await Promise.all(inFlight);
     await eventually(() => this.#sockets.every(({ sent, received }) => received.length === sent), 5_000);
     for (const { received } of this.#sockets) expect(received).toEqual(received.map((_, at) => String(at)));
     await this.#check(asked);
@@ -134,6 +137,9 @@ function inOneWorker(
       });
       others = new Neighbourhood(mesh.nodes[0]?.gateway ?? "");
       await others.settle();
+    });
+    afterEach((context) => {
+      if (context.task.result?.state === "fail") console.error(mesh?.output);
     });
     afterAll(async () => {
       others?.close();
