@@ -2,12 +2,18 @@
 // and number.
 
 import { MeshError } from "#proto";
+import type { Clock } from "./clock.ts";
 
 /** Requests that wait for the mesh at one worker. More would only time out later and cost memory meanwhile. */
 const WAITERS_MAX = 10_000;
 
 export class ChangeSignal {
+  readonly #clock: Clock;
   readonly #waiters = new Set<() => void>();
+
+  constructor(clock: Clock) {
+    this.#clock = clock;
+  }
 
   /** Wakes everyone who waits now. */
   notify(): void {
@@ -23,11 +29,11 @@ export class ChangeSignal {
     }
     return new Promise((resolve) => {
       const wake = () => {
-        clearTimeout(timer);
+        cancel();
         this.#waiters.delete(wake);
         resolve();
       };
-      const timer = setTimeout(wake, ms);
+      const cancel = this.#clock.timer(ms, wake);
       this.#waiters.add(wake);
     });
   }

@@ -2,6 +2,7 @@
 // dropped costs its owner one question when somebody asks for the session again.
 
 import type { HostedSession, Member, WorkerId } from "#proto";
+import type { Clock } from "./clock.ts";
 
 /** Notices wait this long for company. */
 const FLUSH_MS = 50;
@@ -11,9 +12,11 @@ const NOTICES_MAX = 10_000;
 export class EndedNotices {
   readonly #send: (to: Member, sessions: readonly HostedSession[]) => Promise<unknown>;
   readonly #waiting = new Map<WorkerId, { to: Member; sessions: HostedSession[] }>();
-  #timer: NodeJS.Timeout | undefined;
+  readonly #clock: Clock;
+  #cancel: (() => void) | undefined;
 
-  constructor(send: (to: Member, sessions: readonly HostedSession[]) => Promise<unknown>) {
+  constructor(clock: Clock, send: (to: Member, sessions: readonly HostedSession[]) => Promise<unknown>) {
+    this.#clock = clock;
     this.#send = send;
   }
 
@@ -21,17 +24,17 @@ export class EndedNotices {
     let batch = this.#waiting.get(to.id);
     if (batch === undefined) this.#waiting.set(to.id, (batch = { to, sessions: [] }));
     if (batch.sessions.length < NOTICES_MAX) batch.sessions.push(session);
-    this.#timer ??= setTimeout(() => this.#flush(), FLUSH_MS);
+    this.#cancel ??= this.#clock.timer(FLUSH_MS, () => this.#flush());
   }
 
   close(): void {
-    clearTimeout(this.#timer);
-    this.#timer = undefined;
+    this.#cancel?.();
+    this.#cancel = undefined;
     this.#waiting.clear();
   }
 
   #flush(): void {
-    this.#timer = undefined;
+    this.#cancel = undefined;
     const batches = [...this.#waiting.values()];
     this.#waiting.clear();
     // A send that fails loses hints, nothing else.

@@ -3,7 +3,6 @@
 // listens. Else it may be running, cut off from the registry and serving on by the promises of its peers, as long as `outageCapMs`.
 // Reads only until the silence is long enough, so two processes with one id cannot throw each other out.
 
-import { randomUUID } from "node:crypto";
 import { MeshError, decodeLease, decodeView, encodeLease, type Lease, type NodeRecord } from "#proto";
 import type { Clock } from "./clock.ts";
 import type { PeerSenses } from "./evidence.ts";
@@ -37,7 +36,7 @@ interface Holder {
 
 /** The revision that our first heartbeat replaces, 0 to create the key. Throws `bad_config` when the id is taken. */
 export async function claimLease(claim: LeaseClaim): Promise<number> {
-  const { kv, clock, closing, nodeId, timings, log } = claim;
+  const { kv, clock, closing, nodeId, incarnation, timings, log } = claim;
   let until = clock.now() + claim.limitMs;
   let watched: { readonly revision: number; readonly since: number } | undefined;
   while (!closing.aborted) {
@@ -72,7 +71,12 @@ export async function claimLease(claim: LeaseClaim): Promise<number> {
       );
     }
     if (clock.now() - watched.since >= (await neededMs(claim, found.node))) {
-      const mark: Lease = { state: "evicted", incarnation: found.incarnation, by: nodeId, opId: randomUUID() };
+      const mark: Lease = {
+        state: "evicted",
+        incarnation: found.incarnation,
+        by: nodeId,
+        opId: `${incarnation}.claim`,
+      };
       const key = leaseKey(nodeId);
       const write = await (found.revision === 0
         ? kv.create(key, encodeLease(mark))

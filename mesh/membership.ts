@@ -71,6 +71,8 @@ export interface MembershipOptions {
   readonly clock: Clock;
   readonly log: LogLine;
   readonly peers: PeerPort;
+  /** Numbers in [0, 1), for pauses that differ from node to node. Default: `Math.random`. */
+  readonly draw?: () => number;
   load(): readonly WorkerLoad[];
   readonly events: MembershipEvents;
 }
@@ -121,11 +123,13 @@ class NodeMembership implements Membership {
   #ended: Promise<void> | undefined;
 
   constructor(options: MembershipOptions) {
-    const { kv, clock, log, timings, self } = options;
+    const { kv, clock, log, timings, self, draw = Math.random } = options;
     this.#options = options;
     this.#wanted = { ...self, state: "up", workers: [] };
     this.#register = new ViewRegister({
       kv,
+      writer: self.incarnation,
+      draw,
       clock,
       log,
       closing: this.#closing.signal,
@@ -139,6 +143,8 @@ class NodeMembership implements Membership {
       clock,
       log,
       self: self.id,
+      incarnation: self.incarnation,
+      draw,
       timings,
       senses: options.peers,
       // A read of its own: one that is under way may have begun before what has to be in it.

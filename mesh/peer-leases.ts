@@ -2,7 +2,6 @@
 // rules of silence.ts give up. An eviction is two writes: the mark in the lease at the revision last seen, where a heartbeat
 // that races with it wins or loses, then the view. Whoever finds a mark without the view change makes it.
 
-import { randomUUID } from "node:crypto";
 import {
   MeshError,
   decodeLease,
@@ -33,6 +32,10 @@ export interface PeerLeasesOptions {
   readonly clock: Clock;
   readonly log: LogLine;
   readonly self: string;
+  /** This life of this node: its marks are named after it. */
+  readonly incarnation: string;
+  /** Numbers in [0, 1). */
+  readonly draw: () => number;
   readonly timings: LeaseTimings;
   readonly senses: PeerSenses;
   /** The node as the registry has it now, read through the leader. */
@@ -51,12 +54,13 @@ export class PeerLeases {
   readonly #evicting = new Set<string>();
   #members = new Set<string>();
   #changed = false;
+  #marks = 0;
   #cancel: (() => void) | undefined;
   #stopped = false;
 
   constructor(options: PeerLeasesOptions) {
     this.#options = options;
-    this.#silence = new Silence(options.self, options.timings, Math.random);
+    this.#silence = new Silence(options.self, options.timings, options.draw);
     this.#evidence = new Evidence({
       self: options.self,
       clock: options.clock,
@@ -197,11 +201,11 @@ export class PeerLeases {
   }
 
   async #evict({ id, incarnation, revision, marked, gone }: DueEviction): Promise<void> {
-    const { kv, log, self, evict } = this.#options;
+    const { kv, log, self, incarnation: writer, evict } = this.#options;
     try {
       if (!marked) {
         if (gone && !(await this.#provenNow(id, incarnation))) return this.#silence.notGone(id);
-        const mark: Lease = { state: "evicted", incarnation, by: self, opId: randomUUID() };
+        const mark: Lease = { state: "evicted", incarnation, by: self, opId: `${writer}.e${++this.#marks}` };
         const entry = { key: leaseKey(id), value: encodeLease(mark) };
         const write = await (revision === 0
           ? kv.create(entry.key, entry.value)

@@ -21,6 +21,7 @@ import {
 import { chooseHost, partitionOf, type Candidate } from "#placement";
 import type { SessionCall, SessionReply } from "./call.ts";
 import { ChangeSignal } from "./change-signal.ts";
+import { systemClock, type Clock } from "./clock.ts";
 import { Directory, type Recovery } from "./directory.ts";
 import { EndedNotices } from "./ended-notices.ts";
 import type { SessionHost } from "./host.ts";
@@ -58,6 +59,8 @@ export interface RouterOptions {
   readonly answerContact: (nodeId: string, incarnation: string) => Promise<boolean>;
   /** Numbers in [0, 1). */
   readonly draw: () => number;
+  /** Default: the system's. */
+  readonly clock?: Clock;
 }
 
 /** A node's right to act, as its workers see it. */
@@ -87,7 +90,8 @@ export class Router {
   readonly #options: RouterOptions;
   readonly #directory: Directory;
   readonly #routes = new RouteCache();
-  readonly #changes = new ChangeSignal();
+  readonly #clock: Clock;
+  readonly #changes: ChangeSignal;
   readonly #notices: EndedNotices;
   /** Placements on other workers under way, so that two requests for a name never place it twice. Bounded by the requests under way. */
   readonly #placing = new Map<string, Promise<Placement>>();
@@ -101,8 +105,10 @@ export class Router {
     this.#host = options.host;
     this.#links = options.links;
     this.#options = options;
+    this.#clock = options.clock ?? systemClock;
+    this.#changes = new ChangeSignal(this.#clock);
     this.#directory = new Directory(options.self);
-    this.#notices = new EndedNotices((to, sessions) =>
+    this.#notices = new EndedNotices(this.#clock, (to, sessions) =>
       this.#links.ask(to, { epoch: this.epoch, ended: { sessions } }, ASK_TIMEOUT_MS),
     );
   }
@@ -148,9 +154,9 @@ export class Router {
 
   /** Settles when the view has `epoch` or more and no partition of ours is recovering, or after `ms`. */
   async whenSettled(ms: number): Promise<boolean> {
-    const deadline = performance.now() + ms;
+    const deadline = this.#clock.now() + ms;
     while (!this.settled) {
-      const left = deadline - performance.now();
+      const left = deadline - this.#clock.now();
       if (left <= 0 || this.#closed) return false;
       await this.#changes.wait(left);
     }
@@ -306,10 +312,10 @@ export class Router {
   }
 
   async #carry<Reply>(attempt: Attempt<Reply>): Promise<Reply> {
-    const deadline = performance.now() + attempt.settleMs;
+    const deadline = this.#clock.now() + attempt.settleMs;
     let stale: WorkerId | undefined;
     let lastError: MeshError | undefined;
-    for (let bounce = 0; bounce < BOUNCES_MAX || performance.now() < deadline; bounce++) {
+    for (let bounce = 0; bounce < BOUNCES_MAX || this.#clock.now() < deadline; bounce++) {
       const target = await this.#target(attempt.id, attempt.onlyIfActive, stale);
       if (target.status === "here") {
         try {
@@ -334,14 +340,14 @@ export class Router {
           } else if (outcome.epoch <= this.epoch) {
             stale = target.worker.id;
           }
-          if (outcome.epoch > this.epoch) await this.#whenEpoch(outcome.epoch, deadline - performance.now());
+          if (outcome.epoch > this.epoch) await this.#whenEpoch(outcome.epoch, deadline - this.#clock.now());
           // The first bounces are how routing works; later ones mean that somebody's view is behind, so give it time.
           if (bounce < 3) continue;
         } else {
           lastError = outcome.error;
         }
       }
-      const left = deadline - performance.now();
+      const left = deadline - this.#clock.now();
       if (left <= 0 || this.#closed) break;
       await this.#changes.wait(Math.min(left, RETRY_MS));
     }
@@ -493,11 +499,11 @@ export class Router {
     options: CallOptions,
     here: () => Reply | Promise<Reply>,
   ): Promise<Served<Reply>> {
-    const deadline = performance.now() + SETTLE_FOR_PEER_MS;
+    const deadline = this.#clock.now() + SETTLE_FOR_PEER_MS;
     let stale = options.stale;
     for (;;) {
       if (!this.#host.has(id.key) && options.epoch > this.epoch)
-        await this.#whenEpoch(options.epoch, deadline - performance.now());
+        await this.#whenEpoch(options.epoch, deadline - this.#clock.now());
       const owner = this.#directory.ownerOf(partitionOf(id.key));
       if (!this.#host.has(id.key) && owner?.id !== this.#self)
         return { status: "moved", worker: undefined, epoch: this.epoch };
@@ -511,7 +517,7 @@ export class Router {
         }
       }
       stale = undefined;
-      const left = deadline - performance.now();
+      const left = deadline - this.#clock.now();
       if (left <= 0 || this.#closed) {
         throw new MeshError("no_host", `no worker could take ${id.key} within ${SETTLE_FOR_PEER_MS} ms`, {
           session: id.key,
@@ -587,10 +593,10 @@ export class Router {
   }
 
   async #whenEpoch(epoch: number, ms: number): Promise<void> {
-    const deadline = performance.now() + ms;
+    const deadline = this.#clock.now() + ms;
     if (this.epoch < epoch) this.#options.refreshView(epoch);
     while (this.epoch < epoch && !this.#closed) {
-      const left = deadline - performance.now();
+      const left = deadline - this.#clock.now();
       if (left <= 0) return;
       await this.#changes.wait(left);
     }

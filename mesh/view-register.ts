@@ -2,7 +2,6 @@
 // somebody was faster. A write without an answer is settled by reading: its opId says whether it is there. A registry that went back
 // is repaired on the way. Decides nothing about who belongs into the view.
 
-import { randomUUID } from "node:crypto";
 import { MeshError, decodeView, emptyView, encodeView, messageOf, type View } from "#proto";
 import type { Clock } from "./clock.ts";
 import type { Kv, KvEntry } from "./kv/port.ts";
@@ -19,6 +18,8 @@ const OPERATIONS_MAX = 32;
 
 export interface ViewRegisterOptions {
   readonly kv: Kv;
+  /** This life of this node, as no other is called: its writes are named after it. */
+  readonly writer: string;
   readonly clock: Clock;
   readonly log: LogLine;
   /** Ends every wait. */
@@ -34,6 +35,8 @@ export interface ViewRegisterOptions {
   readonly foundHoldMs: number;
   /** A view newer than any before. */
   readonly onView: (view: View) => void;
+  /** Numbers in [0, 1): spreads the retries of those who lost a race. */
+  readonly draw: () => number;
 }
 
 export class ViewRegister {
@@ -41,6 +44,7 @@ export class ViewRegister {
   #known: View = emptyView;
   #rewoundSince: number | undefined;
   #emptySince: number | undefined;
+  #writes = 0;
   /** Set once this node is in the view: from then on what it has seen counts against a registry that went back. */
   member = false;
 
@@ -65,7 +69,7 @@ export class ViewRegister {
    * its argument for no change, and may throw to give up. Throws `registry_unavailable` after `limitMs`, `suspended` when closing.
    */
   async change(mutate: (base: View) => View, limitMs: number): Promise<View> {
-    const { clock, closing } = this.#options;
+    const { clock, closing, draw } = this.#options;
     const until = clock.now() + limitMs;
     const operations = new Set<string>();
     for (let tries = 0; !closing.aborted; tries++) {
@@ -75,14 +79,14 @@ export class ViewRegister {
         throw new MeshError("registry_unavailable", `the registry did not take a change of the view in ${limitMs} ms`);
       }
       const longest = Math.min(RETRY_FIRST_MS * 2 ** Math.min(tries, 10), RETRY_MAX_MS);
-      await pause(clock, longest * (0.5 + Math.random() / 2), closing);
+      await pause(clock, longest * (0.5 + draw() / 2), closing);
     }
     throw new MeshError("suspended", "this node does not take part in the mesh any more");
   }
 
   /** Undefined: try again. */
   async #attempt(mutate: (base: View) => View, operations: Set<string>): Promise<View | undefined> {
-    const { kv, log } = this.#options;
+    const { kv, log, writer } = this.#options;
     let entry: KvEntry | undefined;
     try {
       entry = await kv.get(VIEW_KEY);
@@ -105,7 +109,7 @@ export class ViewRegister {
       this.adopt(wanted);
       return wanted;
     }
-    const next = { ...wanted, opId: randomUUID() };
+    const next = { ...wanted, opId: `${writer}.v${++this.#writes}` };
     operations.add(next.opId);
     for (const oldest of operations) if (operations.size > OPERATIONS_MAX) operations.delete(oldest);
     const bytes = encodeView(next);

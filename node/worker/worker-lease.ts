@@ -1,14 +1,19 @@
 // The node's lease as one of its workers holds it: a deadline that the primary moves on with each acknowledged heartbeat. Past it
 // the worker holds back everything that a session would do, and loses nothing: when the deadline moves on, it goes on.
 
-import { systemClock, type Lease } from "#mesh";
+import { systemClock, type Clock, type Lease } from "#mesh";
 
 export class WorkerLease implements Lease {
+  readonly #clock: Clock;
   #deadline = 0;
   #waiting: { readonly opened: Promise<void>; readonly open: () => void } | undefined;
 
+  constructor(clock: Clock = systemClock) {
+    this.#clock = clock;
+  }
+
   isOpen(): boolean {
-    return systemClock.now() < this.#deadline;
+    return this.#clock.now() < this.#deadline;
   }
 
   /** One promise for all who wait, so that a million held events cost one timer-less wait. */

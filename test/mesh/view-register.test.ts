@@ -20,6 +20,8 @@ function begin(foundHoldMs: number): void {
   seen.length = 0;
   register = new ViewRegister({
     kv,
+    writer: "n1-1",
+    draw: Math.random,
     clock,
     log: () => {},
     closing: new AbortController().signal,
