@@ -27,7 +27,7 @@ import { Outage, type ContactAnswer } from "./outage.ts";
 import { pause } from "./pause.ts";
 import { PeerLeases } from "./peer-leases.ts";
 import type { LeaseTimings } from "./silence.ts";
-import { evicted, holds, joined, left } from "./view-change.ts";
+import { evicted, holds, joined, left, prevails } from "./view-change.ts";
 import { VIEW_KEY, ViewRegister } from "./view-register.ts";
 
 /** A mesh of a hundred nodes that starts at once settles in seconds; a join that takes longer has no registry. */
@@ -73,6 +73,8 @@ export interface MembershipOptions {
   readonly peers: PeerPort;
   /** Numbers in [0, 1), for pauses that differ from node to node. Default: `Math.random`. */
   readonly draw?: () => number;
+  /** Milliseconds since 1970: of two meshes that meet in one registry the one that was founded first goes on. Default: `Date.now`. */
+  readonly date?: () => number;
   load(): readonly WorkerLoad[];
   readonly events: MembershipEvents;
 }
@@ -123,7 +125,7 @@ class NodeMembership implements Membership {
   #ended: Promise<void> | undefined;
 
   constructor(options: MembershipOptions) {
-    const { kv, clock, log, timings, self, draw = Math.random } = options;
+    const { kv, clock, log, timings, self, draw = Math.random, date = Date.now } = options;
     this.#options = options;
     this.#wanted = { ...self, state: "up", workers: [] };
     this.#register = new ViewRegister({
@@ -136,6 +138,9 @@ class NodeMembership implements Membership {
       mayRepair: () => this.#isLive,
       repairHoldMs: timings.heartbeatMs * REPAIR_HOLD_HEARTBEATS,
       foundHoldMs: options.foundHoldMs ?? 0,
+      founding: () => `${new Date(date()).toISOString()}/${self.incarnation}`,
+      overrules: (stranger) => this.#overrules(stranger),
+      onOverruled: (stranger) => void this.#peers.dismiss(stranger, this.view),
       onView: (view) => this.#onView(view),
     });
     this.#peers = new PeerLeases({
@@ -346,8 +351,8 @@ class NodeMembership implements Membership {
 
   /**
    * The view with our record as we want it. Nothing to add before we join or while we leave. When a view lacks us although our lease
-   * never lapsed, nobody can have evicted us: the registry went back, or a newcomer founded the mesh anew after it lost everything. We
-   * put ourselves back. When it lapsed, we take the view's word, and this is the end.
+   * never lapsed, nobody can have evicted us: the registry went back. We put ourselves back. When it lapsed, we take the view's word, and
+   * this is the end.
    */
   #placed(base: View): View {
     if (this.#leaving || this.#lease === undefined) return base;
@@ -363,6 +368,27 @@ class NodeMembership implements Membership {
     // We hold the lease of the id, so the other life of this node is over.
     const cleared = joined(evicted(base, id, outcome.holder.incarnation), this.#wanted);
     return cleared.status === "joined" ? cleared.view : base;
+  }
+
+  /**
+   * Somebody founded a mesh in the registry while it had forgotten ours. Both may serve the same names, so one of them has to end, and at
+   * once. We go on only when our lease never lapsed: else whatever of us was left may have been given up for good reason.
+   */
+  #overrules(stranger: View): boolean {
+    if (this.#isLive && prevails(this.view, stranger)) {
+      this.#options.log("warn", "another mesh was founded in this registry; it gives way to ours, which is older", {
+        theirs: stranger.founding,
+        ours: this.view.founding,
+      });
+      return true;
+    }
+    const { founding } = this.view;
+    for (const effect of this.#lease?.fence(
+      `the registry holds the mesh that was founded at ${stranger.founding}; ours (${founding}) gives way to it`,
+    ) ?? []) {
+      this.#apply(effect);
+    }
+    return false;
   }
 
   #onView(view: View): void {
@@ -414,10 +440,11 @@ class NodeMembership implements Membership {
     if (value === undefined) return this.#refreshSoon();
     try {
       const view = decodeView(value);
-      if (view.epoch > this.view.epoch && holds(view, this.#wanted.id, this.#wanted.incarnation)) {
+      const next = view.epoch > this.view.epoch && view.founding === this.view.founding;
+      if (next && holds(view, this.#wanted.id, this.#wanted.incarnation)) {
         this.#register.adopt(view);
       } else if (view.epoch !== this.view.epoch || view.opId !== this.view.opId) {
-        // Perhaps an old one, perhaps one without us or a registry that went back: only a read may say so.
+        // Perhaps an old one, one without us, a stranger's or a registry that went back: only a read may say so.
         this.#refreshSoon();
       }
     } catch {

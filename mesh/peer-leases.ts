@@ -159,6 +159,24 @@ export class PeerLeases {
     await this.#dropOrphans(entries);
   }
 
+  /**
+   * The members of a mesh that gave way to ours, whose view is `ours`: they end when they read the view. Their leases tell those whose
+   * watches are blind, at their next heartbeat. Never rejects.
+   */
+  async dismiss(stranger: View, ours: View): Promise<void> {
+    const { kv, log, self } = this.#options;
+    for (const { id, incarnation } of stranger.nodes) {
+      if (id === self || ours.nodes.some((node) => node.id === id && node.incarnation === incarnation)) continue;
+      try {
+        const entry = await kv.get(leaseKey(id));
+        if (entry === undefined || decodeLease(entry.value).incarnation !== incarnation) continue;
+        await kv.update(entry.key, encodeLease(this.#mark(incarnation)), entry.revision);
+      } catch (error) {
+        log("debug", "a lease of another mesh was not marked", { lease: id, error: messageOf(error) });
+      }
+    }
+  }
+
   /** The load of each member, when it has changed since the last call. */
   freshLoads(): ReadonlyMap<string, readonly WorkerLoad[]> | undefined {
     if (!this.#changed) return undefined;
@@ -201,12 +219,11 @@ export class PeerLeases {
   }
 
   async #evict({ id, incarnation, revision, marked, gone }: DueEviction): Promise<void> {
-    const { kv, log, self, incarnation: writer, evict } = this.#options;
+    const { kv, log, evict } = this.#options;
     try {
       if (!marked) {
         if (gone && !(await this.#provenNow(id, incarnation))) return this.#silence.notGone(id);
-        const mark: Lease = { state: "evicted", incarnation, by: self, opId: `${writer}.e${++this.#marks}` };
-        const entry = { key: leaseKey(id), value: encodeLease(mark) };
+        const entry = { key: leaseKey(id), value: encodeLease(this.#mark(incarnation)) };
         const write = await (revision === 0
           ? kv.create(entry.key, entry.value)
           : kv.update(entry.key, entry.value, revision));
@@ -223,6 +240,11 @@ export class PeerLeases {
       // The mark stands; the next tick, or another node, takes it from there.
       log("warn", "an eviction is not complete", { evicted: id, error: MeshError.from(error).message });
     }
+  }
+
+  #mark(incarnation: string): Lease {
+    const { self, incarnation: writer } = this.#options;
+    return { state: "evicted", incarnation, by: self, opId: `${writer}.e${++this.#marks}` };
   }
 
   /** Its primary is gone, so the record that is stored now is its last. A worker in it that we had not heard of may live. */

@@ -51,15 +51,22 @@ export interface Rebase {
 
 /**
  * What a member that has seen `known` makes of the view that is stored. JetStream can lose acknowledged writes: when the stored view is
- * missing, older, or another one under the same number, the registry went back, and what we have seen counts. Its epoch is
- * above both, so nobody takes the repaired view for an old one.
+ * missing, older, or another one under the same number, the registry went back, and what we have seen counts. A view of another founding
+ * is no view of ours, however high its number: ask `prevails` before writing over it. The epoch of the base is above both, so nobody takes
+ * the repaired view for an old one.
  */
 export function rebased(known: View, stored: View | undefined): Rebase {
-  if (stored !== undefined && stored.epoch > known.epoch) return { base: stored, rewound: false };
-  if (stored !== undefined && stored.epoch === known.epoch && stored.opId === known.opId) {
-    return { base: stored, rewound: false };
+  if (stored?.founding === known.founding) {
+    if (stored.epoch > known.epoch) return { base: stored, rewound: false };
+    if (stored.epoch === known.epoch && stored.opId === known.opId) return { base: stored, rewound: false };
   }
-  return { base: next(known, known.nodes), rewound: true };
+  const epoch = Math.max(known.epoch, stored?.epoch ?? 0) + 1;
+  return { base: { ...known, epoch }, rewound: true };
+}
+
+/** Of two meshes that were founded apart the older one goes on. Members of both come to the same answer, whoever looks first. */
+export function prevails(ours: View, theirs: View): boolean {
+  return ours.founding < theirs.founding;
 }
 
 export function holds(view: View, nodeId: string, incarnation: string): boolean {
@@ -86,5 +93,5 @@ function revised(view: View, nodeId: string, incarnation: string, revise: (node:
 }
 
 function next(view: View, nodes: readonly NodeRecord[]): View {
-  return { epoch: view.epoch + 1, opId: view.opId, nodes };
+  return { ...view, epoch: view.epoch + 1, nodes };
 }

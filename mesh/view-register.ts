@@ -1,6 +1,6 @@
 // The view as it stands in the registry, and how a change gets into it: read through the leader, change, compare-and-set, again when
 // somebody was faster. A write without an answer is settled by reading: its opId says whether it is there. A registry that went back
-// is repaired on the way. Decides nothing about who belongs into the view.
+// is repaired on the way. Decides nothing about who belongs into the view, nor which of two meshes goes on.
 
 import { MeshError, decodeView, emptyView, encodeView, messageOf, type View } from "#proto";
 import type { Clock } from "./clock.ts";
@@ -33,6 +33,12 @@ export interface ViewRegisterOptions {
    * has lost everything while a mesh runs: its members need so long to say so.
    */
   readonly foundHoldMs: number;
+  /** The name of a mesh that is founded now, by this node; see `View.founding`. */
+  readonly founding: () => string;
+  /** A member reads a view of a mesh that was founded apart from its own. True: write ours over it. False: this node ends as a member. */
+  readonly overrules: (stranger: View) => boolean;
+  /** It was written over; its members do not know yet. */
+  readonly onOverruled: (stranger: View) => void;
   /** A view newer than any before. */
   readonly onView: (view: View) => void;
   /** Numbers in [0, 1): spreads the retries of those who lost a race. */
@@ -99,6 +105,9 @@ export class ViewRegister {
       this.adopt(stored);
       return stored;
     }
+    const stranger =
+      this.member && stored !== undefined && stored.founding !== this.#known.founding ? stored : undefined;
+    if (stranger !== undefined && !this.#options.overrules(stranger)) return undefined;
     const { base, rewound } = this.member
       ? rebased(this.#known, stored)
       : { base: stored ?? emptyView, rewound: false };
@@ -109,19 +118,21 @@ export class ViewRegister {
       this.adopt(wanted);
       return wanted;
     }
-    const next = { ...wanted, opId: `${writer}.v${++this.#writes}` };
+    const founding = wanted.founding === "" ? this.#options.founding() : wanted.founding;
+    const next = { ...wanted, founding, opId: `${writer}.v${++this.#writes}` };
     operations.add(next.opId);
     for (const oldest of operations) if (operations.size > OPERATIONS_MAX) operations.delete(oldest);
     const bytes = encodeView(next);
     const write = await (entry === undefined ? kv.create(VIEW_KEY, bytes) : kv.update(VIEW_KEY, bytes, entry.revision));
     if (write.status !== "written") return undefined;
     if (rewound) {
-      log("warn", "the registry had lost the view; proposed it again", {
+      log("warn", "the registry did not hold the view of this mesh any more; proposed it again", {
         epoch: next.epoch,
         stored: stored?.epoch ?? 0,
       });
     }
     this.adopt(next);
+    if (stranger !== undefined) this.#options.onOverruled(stranger);
     return next;
   }
 

@@ -52,12 +52,17 @@ export interface NodeRecord {
 export interface View {
   /** Rises by at least one with every change. */
   readonly epoch: number;
+  /**
+   * Names the mesh that this is a view of, from its founding to its end: two that were founded apart in one registry are told apart by it.
+   * ISO 8601 time and the founder's incarnation, so the lesser of two in the order of text is the older mesh.
+   */
+  readonly founding: string;
   /** Names the compare-and-set that wrote this view: how a writer that got no answer learns whether it won. */
   readonly opId: string;
   readonly nodes: readonly NodeRecord[];
 }
 
-export const emptyView: View = { epoch: 0, opId: "", nodes: [] };
+export const emptyView: View = { epoch: 0, founding: "", opId: "", nodes: [] };
 
 /** A worker of the view, with the facts of its node that routing and placement need. */
 export interface Member {
@@ -139,7 +144,7 @@ export function decodeView(bytes: Uint8Array): View {
       node.workers.map((worker) => worker.index),
       `view.nodes.${node.id}.workers`,
     );
-  return { epoch, opId: text(value["opId"], "view.opId"), nodes };
+  return { epoch, founding: text(value["founding"], "view.founding"), opId: text(value["opId"], "view.opId"), nodes };
 }
 
 function refuseTwins(ids: readonly (string | number)[], path: string): void {

@@ -22,7 +22,7 @@ function withPorts(epoch: number, workers: readonly string[], incarnation = "n2-
       address: { host: "n2", port: 101 + worker.index, socket: "" },
     })),
   };
-  return { epoch, opId: "op", nodes: [n1!, node] };
+  return { epoch, founding: "one", opId: "op", nodes: [n1!, node] };
 }
 
 let clock: FakeClock;

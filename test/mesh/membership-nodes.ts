@@ -41,6 +41,8 @@ export function testNode(
     load?: () => readonly WorkerLoad[];
     peers?: PeerPort;
     host?: string;
+    /** Of its wall clock; default: that of the clock. */
+    date?: () => number;
   } = {},
 ): TestNode {
   const incarnation = options.incarnation ?? `${id}-1`;
@@ -67,6 +69,7 @@ export function testNode(
     },
     log: (level, message, fields) => void logs.push(`${level} ${message} ${JSON.stringify(fields ?? {})}`),
     peers: options.peers ?? deafPeers,
+    date: options.date ?? (() => clock.now()),
     load: options.load ?? (() => []),
     events: {
       onView: (view) => void views.push(view),

@@ -376,7 +376,7 @@ describe("a registry that goes back", () => {
     const old = await storedView(kv);
     await started("n2");
     const entry = await kv.get("view");
-    await kv.update("view", encodeView(old ?? { epoch: 0, opId: "", nodes: [] }), entry?.revision ?? 0);
+    await kv.update("view", encodeView(old ?? { epoch: 0, founding: "", opId: "", nodes: [] }), entry?.revision ?? 0);
     await clock.advance(100);
     const after = await storedView(kv);
     expect(memberIds(after)).toEqual(["n1", "n2"]);
@@ -405,12 +405,13 @@ describe("a registry that goes back", () => {
     expect([...(nodes[0]?.fenced ?? []), ...(nodes[1]?.fenced ?? [])]).toEqual([]);
   });
 
-  test("while a newcomer founds the mesh anew fences no member whose lease never lapsed", async () => {
+  test("to views that others have gone on from fences no member whose lease never lapsed", async () => {
     const one = await started("n1");
     const kv = bucket.open();
     const entry = await kv.get("view");
-    // More views than n1 has seen, none with n1: what two newcomers on an empty registry would make.
-    await kv.update("view", encodeView({ epoch: 50, opId: "other", nodes: [] }), entry?.revision ?? 0);
+    // More views than n1 has seen, none with n1: what two others made of one from before it joined.
+    const other = { ...one.membership.view, epoch: 50, opId: "other", nodes: [] };
+    await kv.update("view", encodeView(other), entry?.revision ?? 0);
     await clock.advance(1_000);
     expect(await view()).toEqual(["n1"]);
     expect(one.membership.view.epoch).toBe(51);
@@ -424,6 +425,74 @@ describe("a registry that goes back", () => {
     await kv.update("view", Buffer.from("not a view"), entry?.revision ?? 0);
     await clock.advance(100);
     expect(await view()).toEqual(["n1"]);
+  });
+});
+
+describe("two meshes that were founded apart in one registry", () => {
+  /** n1 and n2 are cut off while the registry loses everything and n9 finds it empty. */
+  async function strangers(options: { cutMs: number; date?: () => number }) {
+    const ours = [faulty(bucket.open()), faulty(bucket.open())];
+    const theirs = faulty(bucket.open());
+    await started("n1", { kv: ours[0]! });
+    await started("n2", { kv: ours[1]! });
+    const { founding } = (await storedView(bucket.open()))!;
+    await clock.advance(1_000);
+    for (const kv of ours) kv.cut = true;
+    await clock.advance(100);
+    const kv = bucket.open();
+    for (const entry of await kv.list()) await kv.remove(entry.key, entry.revision);
+    const stranger = await started("n9", { kv: theirs, ...(options.date && { date: options.date }) });
+    const other = (await storedView(bucket.open()))!.founding;
+    expect(other).not.toBe(founding);
+    await clock.advance(options.cutMs);
+    const meet = (): void => ours.forEach((one) => (one.cut = false));
+    return { founding, other, stranger, theirs, meet, fences: () => nodes.map((node) => node.fenced.length) };
+  }
+
+  test("do not become one: the older goes on, the other is fenced and its nodes join anew", async () => {
+    const { founding, stranger, meet, fences } = await strangers({ cutMs: 500 });
+    meet();
+    await clock.advance(100);
+    expect(fences()).toEqual([0, 0, 1]);
+    expect(stranger.membership.suspended).toBe(true);
+    expect(stranger.fenced[0]).toContain(founding);
+    expect(await view()).toEqual(["n1", "n2"]);
+    const deadlines = stranger.deadlines.length;
+    await started("n9", { incarnation: "n9-2" });
+    await clock.advance(5_000);
+    expect(await storedView(bucket.open())).toMatchObject({ founding, nodes: [{}, {}, { incarnation: "n9-2" }] });
+    expect(fences()).toEqual([0, 0, 1, 0]);
+    expect(stranger.deadlines).toHaveLength(deadlines);
+  });
+
+  test("come to the same end when the one that returns is the younger", async () => {
+    const { other, meet, fences } = await strangers({ cutMs: 500, date: () => 0 });
+    meet();
+    await clock.advance(100);
+    expect(fences()).toEqual([1, 1, 0]);
+    await started("n1", { incarnation: "n1-2" });
+    await clock.advance(5_000);
+    expect(await storedView(bucket.open())).toMatchObject({ founding: other, nodes: [{ incarnation: "n1-2" }, {}] });
+    expect(fences()).toEqual([1, 1, 0, 0]);
+  });
+
+  test("whoever comes back after its lease has run out gives way, however old its mesh", async () => {
+    const { other, meet, fences } = await strangers({ cutMs: timings.suspendMs });
+    const deadlines = nodes[0]!.deadlines.length;
+    meet();
+    await clock.advance(2 * timings.heartbeatMs);
+    expect(fences()).toEqual([1, 1, 0]);
+    expect(nodes[0]!.deadlines).toHaveLength(deadlines);
+    expect((await storedView(bucket.open()))?.founding).toBe(other);
+  });
+
+  test("a member of the one that gave way whose watch is blind learns it with its next heartbeat", async () => {
+    const { stranger, theirs, meet, fences } = await strangers({ cutMs: 500 });
+    theirs.blind = true;
+    meet();
+    await clock.advance(timings.heartbeatMs + 100);
+    expect(fences()).toEqual([0, 0, 1]);
+    expect(stranger.membership.suspended).toBe(true);
   });
 });
 

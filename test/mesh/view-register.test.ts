@@ -28,6 +28,9 @@ function begin(foundHoldMs: number): void {
     mayRepair: () => true,
     repairHoldMs: 1_000,
     foundHoldMs,
+    founding: () => "founded",
+    overrules: () => true,
+    onOverruled: () => {},
     onView: (view) => void seen.push(view),
   });
 }
@@ -66,9 +69,9 @@ test("without answers a change ends with registry_unavailable after its limit", 
 });
 
 test("views are told in the order of their epochs, whatever order they come in", async () => {
-  register.adopt({ epoch: 3, opId: "c", nodes: [] });
-  register.adopt({ epoch: 2, opId: "b", nodes: [] });
-  register.adopt({ epoch: 3, opId: "c", nodes: [] });
+  register.adopt({ epoch: 3, founding: "one", opId: "c", nodes: [] });
+  register.adopt({ epoch: 2, founding: "one", opId: "b", nodes: [] });
+  register.adopt({ epoch: 3, founding: "one", opId: "c", nodes: [] });
   expect(seen.map((view) => view.epoch)).toEqual([3]);
 });
 
@@ -77,7 +80,7 @@ test("an empty registry is left to those who may have filled it before", async (
   const change = register.change(oneMore, 10_000);
   await clock.advance(2_900);
   expect(await storedView(kv)).toBeUndefined();
-  await kv.create("view", encodeView({ epoch: 7, opId: "theirs", nodes: [] }));
+  await kv.create("view", encodeView({ epoch: 7, founding: "one", opId: "theirs", nodes: [] }));
   await clock.advance(1_000);
   expect((await change).epoch).toBe(8);
 });

@@ -12,7 +12,7 @@ export interface NodeSketch {
 }
 
 export function viewOf(epoch: number, nodes: readonly NodeSketch[]): View {
-  return { epoch, opId: `op-${epoch}`, nodes: nodes.map(nodeOf) };
+  return { epoch, founding: "one", opId: `op-${epoch}`, nodes: nodes.map(nodeOf) };
 }
 
 function nodeOf({ id, workers, role = "host", state = "up", labels = {} }: NodeSketch): NodeRecord {

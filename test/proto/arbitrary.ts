@@ -58,6 +58,7 @@ const nodes: fc.Arbitrary<NodeRecord> = fc.record({
 
 export const views: fc.Arbitrary<View> = fc.record({
   epoch: whole,
+  founding: prose,
   opId: token,
   nodes: fc.uniqueArray(nodes, { maxLength: 4, selector: (node) => node.id }),
 });

@@ -20,7 +20,7 @@ const node = {
   pid: 1,
   workers: [worker],
 };
-const view = { epoch: 4, opId: "op", nodes: [node] };
+const view = { epoch: 4, founding: "2026-11-23T00:00:00.000Z/i1", opId: "op", nodes: [node] };
 const load = { index: 0, sessions: 3, utilisation: 0.5, rssBytes: 1, lagMs: 0.1 };
 const lease = { state: "live", incarnation: "i1", beat: 9, epoch: 4, opId: "op", load: [load] };
 
