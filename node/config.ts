@@ -61,6 +61,10 @@ export interface NodeConfig {
   readonly turnBudgetMs: number;
   /** MiB by which a worker may grow while one session holds it. Smaller: big answers are cut off. Larger: the heap limit may come first. MESH_TURN_HEAP_MB. */
   readonly turnHeapMb: number;
+  /** Sessions of isolation `thread` in one worker at once; each costs some 15 MB. Smaller: more of them are refused with `overloaded`. Larger: the machine's memory comes first. MESH_THREADS_MAX. */
+  readonly threadsMax: number;
+  /** The same for isolation `process`; each costs some 60 MB. MESH_PROCESSES_MAX. */
+  readonly processesMax: number;
   /** `json` for machines, `text` for people. MESH_LOG. */
   readonly log: "json" | "text";
 }
@@ -83,6 +87,8 @@ export const configDefaults = {
   drainMs: 20_000,
   turnBudgetMs: 1_000,
   turnHeapMb: 256,
+  threadsMax: 64,
+  processesMax: 16,
   log: "text",
 } as const;
 
@@ -115,6 +121,8 @@ export function configFromEnv(env: Readonly<Record<string, string | undefined>>,
     drainMs: whole(env, "MESH_DRAIN_MS", configDefaults.drainMs),
     turnBudgetMs: whole(env, "MESH_TURN_BUDGET_MS", configDefaults.turnBudgetMs),
     turnHeapMb: whole(env, "MESH_TURN_HEAP_MB", configDefaults.turnHeapMb),
+    threadsMax: whole(env, "MESH_THREADS_MAX", configDefaults.threadsMax),
+    processesMax: whole(env, "MESH_PROCESSES_MAX", configDefaults.processesMax),
     log: choice(env, "MESH_LOG", ["json", "text"], configDefaults.log),
   });
 }

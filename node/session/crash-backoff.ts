@@ -1,6 +1,8 @@
 // Names that crash again and again must not cost the worker a construction, an onStart and a log line each time: after too many crashes in
 // a short time a name is refused for a while, longer each time. Pure: the time comes in with each call.
 
+import { MeshError } from "#proto";
+
 const CRASHES_MAX = 5;
 const WINDOW_MS = 10_000;
 /** Too small: a broken session burns CPU. Too large: a repaired one stays away for long. */
@@ -43,6 +45,14 @@ export class CrashBackoff {
         break;
       }
     }
+  }
+
+  /** Throws `overloaded` while the name may not be started again. */
+  admit(key: string, now: number): void {
+    const waitMs = Math.ceil(this.waitMs(key, now));
+    if (waitMs === 0) return;
+    const why = `${key} has crashed too often; it may start again in ${waitMs} ms`;
+    throw new MeshError("overloaded", why, { session: key, retryAfterMs: waitMs });
   }
 
   /** Milliseconds until the name may be started again; 0: now. */

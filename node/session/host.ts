@@ -133,17 +133,7 @@ class Host implements SessionHostControl, CellHost {
 
   activate(id: SessionId, fence: Fence): void {
     const kind = this.#kinds.get(id.kind) ?? this.#unknown(id.kind);
-    const waitMs = this.#backoff.waitMs(id.key, this.clock.now());
-    if (waitMs > 0) {
-      throw new MeshError(
-        "overloaded",
-        `${id.key} has crashed too often; it may start again in ${Math.ceil(waitMs)} ms`,
-        {
-          session: id.key,
-          retryAfterMs: Math.ceil(waitMs),
-        },
-      );
-    }
+    this.#backoff.admit(id.key, this.clock.now());
     const cell = new Cell(kind, id, fence);
     this.#cells.set(id.key, cell);
     this.#activating = cell;

@@ -3,6 +3,8 @@
 import { MeshError } from "#proto";
 import { defaultWish, type PlacementWish } from "#placement";
 
+export type Isolation = "shared" | "thread" | "process";
+
 /** What a class may say in `static options`; each is optional. */
 export interface SessionOptions {
   /**
@@ -10,8 +12,22 @@ export interface SessionOptions {
    * lost between two clicks. 0: stops as soon as it is idle. Infinity: stays until it is destroyed, drained or crashes.
    */
   readonly idleMs?: number;
-  /** What holds the session server. Only `shared` so far: an object in a worker. */
-  readonly isolation?: "shared";
+  /**
+   * What holds one session server. `shared`, the default: an object in a worker, for millions. `thread`: a thread of its own, whose
+   * long computations delay nobody. `process`: a process of its own, which even a native crash or the end of its memory loses alone.
+   * See docs/isolation.md for what each costs.
+   */
+  readonly isolation?: Isolation;
+  /**
+   * MB of JavaScript heap, 256 by default, 16 or more; for `thread` and `process`. A session that needs more is ended by force. Too
+   * large: what a worker's sessions may take together passes what the machine has.
+   */
+  readonly heapMb?: number;
+  /**
+   * Milliseconds that one turn may take, 50 or more; for `thread` and `process`, by default MESH_TURN_BUDGET_MS. Longer turns delay only
+   * the session's own clients.
+   */
+  readonly turnBudgetMs?: number;
   /** Where `ctx.storage` keeps its data. Only `none` so far. */
   readonly storage?: "none";
   /** `serial`: an event waits until the promise of the one before has settled. `interleaved`, the default: events run between the awaits of others. */
@@ -38,6 +54,10 @@ export interface SessionOptions {
 
 /** The options of a class with every default filled in. */
 export interface ResolvedOptions {
+  readonly isolation: Isolation;
+  readonly heapMb: number;
+  /** Undefined: the node's. */
+  readonly turnBudgetMs: number | undefined;
   readonly idleMs: number;
   readonly serial: boolean;
   readonly maxSockets: number;
@@ -51,6 +71,8 @@ export interface ResolvedOptions {
 const NAMES = [
   "idleMs",
   "isolation",
+  "heapMb",
+  "turnBudgetMs",
   "storage",
   "turns",
   "sockets",
@@ -88,10 +110,23 @@ export function resolveOptions(className: string, given: unknown): ResolvedOptio
       typeof value === "string" && later.includes(value) ? `; "${value}" is not available in this version` : "";
     throw bad(`${className}.options.${name} must be ${words}, not ${shown(value)}${soon}`);
   };
-  choice("isolation", ["shared"], ["thread", "process"]);
+  const isolation = choice("isolation", ["shared", "thread", "process"]);
+  const bound = (name: "heapMb" | "turnBudgetMs", least: number, most: number, unit: string): number | undefined => {
+    const value = options[name];
+    if (value === undefined) return undefined;
+    const path = `${className}.options.${name}`;
+    if (isolation === "shared") {
+      throw bad(`${path} needs isolation: "thread" or "process"; the bounds of shared sessions are their node's`);
+    }
+    if (typeof value === "number" && Number.isInteger(value) && value >= least && value <= most) return value;
+    throw bad(`${path} must be a whole number of ${unit}, ${least} to ${most}, not ${shown(value)}`);
+  };
   choice("storage", ["none"], ["memory", "redis"]);
   choice("sockets", ["close"], ["hold"]);
   return {
+    isolation,
+    heapMb: bound("heapMb", 16, 65_536, "MB") ?? 256,
+    turnBudgetMs: bound("turnBudgetMs", 50, 3_600_000, "milliseconds"),
     idleMs: number("idleMs", 60_000, 0, "milliseconds"),
     serial: choice("turns", ["interleaved", "serial"]) === "serial",
     maxSockets: number("maxSockets", 10_000, 0, "sockets"),

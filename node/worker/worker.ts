@@ -2,8 +2,9 @@
 // primary over IPC and from its peers over links; it never talks to NATS.
 
 import path from "node:path";
-import { MeshError, workerIdOf } from "#proto";
-import { Router, createLinks, listenLinks, type LinkListener, type Links } from "#mesh";
+import { MeshError, workerIdOf, type Fence, type SessionId } from "#proto";
+import { Router, createLinks, listenLinks, type LinkListener, type Links, type SessionCall } from "#mesh";
+import { Enclosures, joinHosts } from "../enclosure/enclosures.ts";
 import { createGateway, type Gateway, type GatewayRouter } from "../gateway/gateway.ts";
 import type { FromWorker, ToWorker, WorkerBoot, WorkerQuery } from "../ipc.ts";
 import { createLog, type Log } from "../log.ts";
@@ -33,6 +34,8 @@ export class WorkerServer {
   readonly #log: Log;
   readonly #tell: (message: FromWorker) => void;
   readonly #lease = new WorkerLease();
+  readonly #enclosures: Enclosures;
+  /** Shared sessions and enclosed ones. */
   readonly #host: SessionHostControl;
   readonly #links: Links;
   readonly #router: Router;
@@ -68,15 +71,23 @@ export class WorkerServer {
     this.#tell = tell;
     this.#exit = exit;
     this.#log = createLog(config.log, { node: config.node, worker: index });
-    this.#host = createSessionHost({
+    const hosting = {
       application,
       node: config.node,
       worker: index,
       lease: this.#lease,
       log: this.#log,
-      callSession: (call) => this.#router.route(call),
-      onEnded: (id, fence) => this.#router.ended(id, fence),
+      callSession: (call: SessionCall) => this.#router.route(call),
+      onEnded: (id: SessionId, fence: Fence) => this.#router.ended(id, fence),
+    };
+    this.#enclosures = new Enclosures({
+      ...hosting,
+      app: config.app,
+      logFormat: config.log,
+      max: { thread: config.threadsMax, process: config.processesMax },
+      turnBudgetMs: config.turnBudgetMs,
     });
+    this.#host = joinHosts(createSessionHost(hosting), this.#enclosures, application);
     installFaultHandlers((error) => {
       this.#log.error("an error that belongs to no session ends this worker", { stack: stackOf(error) });
       exit(1);
@@ -144,6 +155,7 @@ export class WorkerServer {
         break;
       case "deadline":
         this.#lease.extend(message.deadline);
+        this.#enclosures.extend(message.deadline);
         break;
       case "loads":
         this.#router.loadsChanged(message.loads);

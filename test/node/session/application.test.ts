@@ -59,11 +59,13 @@ describe("defineMesh", () => {
     [{ idleMs: -1 }, "Cart.options.idleMs"],
     [{ idleMs: Number.NaN }, "Cart.options.idleMs"],
     [{ maxMessageBytes: 0 }, "1 or more"],
+    [{ isolation: "container" }, 'Cart.options.isolation must be "shared" or "thread" or "process", not "container"'],
+    [{ heapMb: 64 }, 'Cart.options.heapMb needs isolation: "thread" or "process"'],
+    [{ isolation: "process", heapMb: "1g" }, 'Cart.options.heapMb must be a whole number of MB, 16 to 65536, not "1g"'],
     [
-      { isolation: "thread" },
-      'Cart.options.isolation must be "shared", not "thread"; "thread" is not available in this version',
+      { isolation: "thread", turnBudgetMs: Infinity },
+      "Cart.options.turnBudgetMs must be a whole number of milliseconds, 50 to 3600000, not Infinity",
     ],
-    [{ isolation: "process" }, '"process" is not available in this version'],
     [{ storage: "redis" }, 'Cart.options.storage must be "none", not "redis"; "redis" is not available'],
     [{ sockets: "hold" }, 'Cart.options.sockets must be "close", not "hold"'],
     [{ turns: "parallel" }, 'Cart.options.turns must be "interleaved" or "serial", not "parallel"'],
@@ -79,6 +81,9 @@ describe("defineMesh", () => {
     const cart = withOptions({ idleMs: Infinity, turns: "serial", placement: { labels: { disk: "ssd" } } });
     const application = defineMesh({ sessions: { counter: Counter, cart } });
     expect(application.kind("counter").options).toEqual({
+      isolation: "shared",
+      heapMb: 256,
+      turnBudgetMs: undefined,
       idleMs: 60_000,
       serial: false,
       maxSockets: 10_000,
