@@ -1,13 +1,14 @@
 // One session's life: what the host holds of it, and the only way into its code. Whatever escapes from session code ends this
 // cell and nothing else. Fields that idle sessions do not need are undefined, since there are millions of cells.
 
+import type { AsyncResource } from "node:async_hooks";
 import { MeshError, messageOf, type Fence, type SessionId } from "#proto";
 import type { ClientEnd, ConnectReply, SessionCall, SessionReply } from "#mesh";
 import { Belongings } from "./belongings.ts";
 import { CellContext } from "./cell-context.ts";
 import type { CellKind } from "./cell-kind.ts";
 import { ConnectTurn } from "./connect-turn.ts";
-import { current, isThenable, outside } from "./current.ts";
+import { isThenable, outside, scopeOf } from "./current.ts";
 import type { Expiring } from "./deadline-sweep.ts";
 import type { StopReason } from "./end-reason.ts";
 import { crashed, evicted, killed, notRun, stopped, type Ending } from "./ending.ts";
@@ -57,6 +58,7 @@ export class Cell extends Gate implements IdleNode<Cell> {
   /** `waitUntil` promises and response bodies under way. */
   waits = 0;
   #stage: Stage = "created";
+  #scope: AsyncResource | undefined = undefined;
   #belongings: Belongings | undefined = undefined;
   #rare: Rarities | undefined = undefined;
 
@@ -151,7 +153,7 @@ export class Cell extends Gate implements IdleNode<Cell> {
     if (!this.mayAct()) return;
     this.#stage = "constructed";
     try {
-      this.server = current.run(this, construct, this);
+      this.server = this.enter(construct, this);
     } catch (error) {
       this.crash(error);
       return;
@@ -176,7 +178,7 @@ export class Cell extends Gate implements IdleNode<Cell> {
     this.#stage = "starting";
     let result: unknown;
     try {
-      if (!this.stopping) result = current.run(this, callStart, server);
+      if (!this.stopping) result = this.enter(callStart, server);
     } catch (error) {
       this.crash(error);
       return;
@@ -220,6 +222,14 @@ export class Cell extends Gate implements IdleNode<Cell> {
   }
 
   // ---- turns and holds ----
+
+  /** Calls session code, or what must run as it. Whoever calls has made sure that it may run now. */
+  enter<Arguments extends unknown[], Result>(
+    fn: (...parameters: Arguments) => Result,
+    ...parameters: Arguments
+  ): Result {
+    return (this.#scope ??= scopeOf(this)).runInAsyncScope(fn, undefined, ...parameters);
+  }
 
   beginTurn(): void {
     this.turns++;
@@ -274,8 +284,11 @@ export class Cell extends Gate implements IdleNode<Cell> {
   }
 
   touch(): void {
-    this.activeAt = this.kind.host.nowMs;
-    if (this.quiet) this.kind.idle.touch(this);
+    const { host, idle } = this.kind;
+    // Its place among those of the same moment is good enough, and moving it costs the memory of its neighbours.
+    if (this.activeAt === host.nowMs && idle.has(this)) return;
+    this.activeAt = host.nowMs;
+    if (this.quiet) idle.touch(this);
   }
 
   /** Never throws or rejects. A promise while the code goes on. */
@@ -285,7 +298,7 @@ export class Cell extends Gate implements IdleNode<Cell> {
     this.beginTurn();
     let result: unknown;
     try {
-      result = current.run(this, code, server);
+      result = this.enter(code, server);
     } catch (error) {
       this.#failTurn(error);
       return;
@@ -435,7 +448,7 @@ export class Cell extends Gate implements IdleNode<Cell> {
     rare.stop?.ended();
     // Last, since it runs listeners of session code.
     const controller = rare.abort;
-    if (controller !== undefined) turns.soon(() => current.run(this, abort, controller, ending.begun));
+    if (controller !== undefined) turns.soon(() => this.enter(abort, controller, ending.begun));
   }
 }
 

@@ -3,7 +3,7 @@
 import { MeshError } from "#proto";
 import type { SessionReply } from "#mesh";
 import { replyOf, requestOf } from "../web/web.ts";
-import { current, isThenable } from "./current.ts";
+import { isThenable } from "./current.ts";
 import { ReplyBody } from "./reply-body.ts";
 import { RequestTurn } from "./request-turn.ts";
 import type { SessionServer } from "./server.ts";
@@ -49,7 +49,7 @@ export class FetchTurn extends RequestTurn<SessionReply> {
     const { cell, call } = this;
     const body = new ReplyBody(source, {
       lease: cell.kind.host.lease,
-      enter: (fn) => current.run(cell, fn),
+      enter: (fn) => cell.enter(fn),
       blame: (error) => cell.fault(error),
       cancelled: () => this.abort(new MeshError("cancelled", "the client went away", { session: cell.id.key })),
       over: () => {

@@ -5,7 +5,7 @@ import { MeshError } from "#proto";
 import type { SessionCall } from "#mesh";
 import type { Unfinished } from "./belongings.ts";
 import type { Cell } from "./cell.ts";
-import { current, isThenable } from "./current.ts";
+import { isThenable } from "./current.ts";
 import type { Expiring } from "./deadline-sweep.ts";
 import { abortReasonOf } from "./request-fault.ts";
 import type { WaitingEvent } from "./gate.ts";
@@ -53,7 +53,7 @@ export abstract class RequestTurn<Reply extends object> implements WaitingEvent,
     cell.beginTurn();
     let result: Reply | PromiseLike<unknown>;
     try {
-      result = current.run(cell, enterTurn, this, server);
+      result = cell.enter(enterTurn, this, server);
     } catch (error) {
       throw this.#failed(error);
     }
@@ -117,7 +117,7 @@ export abstract class RequestTurn<Reply extends object> implements WaitingEvent,
     this.#abortedWith ??= error;
     const controller = this.#abort;
     if (controller === undefined) return;
-    turns.soon(() => current.run(this.cell, () => controller.abort(abortReasonOf(error))));
+    turns.soon(() => this.cell.enter(() => controller.abort(abortReasonOf(error))));
   }
 
   #watch(result: PromiseLike<unknown>): void {
@@ -127,12 +127,12 @@ export abstract class RequestTurn<Reply extends object> implements WaitingEvent,
         if (this.#answered) {
           cell.leaveTurn();
           this.#uncount();
-          current.run(cell, () => this.discard(value));
+          cell.enter(() => this.discard(value));
           return;
         }
         let reply: Reply;
         try {
-          reply = current.run(cell, () => this.convert(value));
+          reply = cell.enter(() => this.convert(value));
         } catch (error) {
           this.#reject(this.#failed(error));
           return;
@@ -161,7 +161,7 @@ export abstract class RequestTurn<Reply extends object> implements WaitingEvent,
         return;
       }
       this.#uncount();
-      current.run(this.cell, () => this.discard(value));
+      this.cell.enter(() => this.discard(value));
     });
   }
 
