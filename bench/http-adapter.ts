@@ -49,8 +49,7 @@ const adapters: Record<string, () => Promise<number>> = {
     const never = (): AbortSignal => new AbortController().signal;
     const router: GatewayRouter = {
       kinds: () => ["counter"],
-      hasKind: (kind) => kind === "counter",
-      optionsOf: () => limits,
+      limitsOf: () => limits,
       route: (call) => replyOf(handler(requestOf(call, never)), call.id.kind),
       connect: () => {
         throw new Error("this benchmark opens no sockets");

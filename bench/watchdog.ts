@@ -83,8 +83,7 @@ async function serve(setting: string): Promise<number> {
     log,
     router: {
       kinds: () => KINDS,
-      hasKind: (kind) => application.kinds.has(kind),
-      optionsOf: (kind) => application.kind(kind).options,
+      limitsOf: (kind) => application.kind(kind).options,
       route: (call) => {
         if (!host.has(call.id.key)) host.activate(call.id, { epoch: 1, claim: 1 });
         return host.fetch(call);

@@ -10,8 +10,8 @@ export interface Clock {
   timer(ms: number, fn: () => void): () => void;
 }
 
-/** How long after a wake-up the monotonic clock alone may be believed. Reading the uptime costs 10 us, so not on every call. */
-const UPTIME_EVERY_MS = 10;
+/** How long after a wake-up the monotonic clock alone may be believed. Reading the uptime costs 10 us and more, so not on every call. */
+const UPTIME_EVERY_MS = 50;
 
 // The monotonic clock stops in suspend on Linux, the uptime does not; the uptime has steps of 10 ms, the monotonic clock
 // none. `performance.now()` is the same clock as `hrtime` and cheaper, but begins at the start of the process.

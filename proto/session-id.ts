@@ -22,8 +22,14 @@ export const NAME_BYTES_MAX = 256;
 // oxlint-disable-next-line no-control-regex
 const FORBIDDEN_IN_NAME = /[\u0000-\u001f\u007f-\u009f]|\p{Surrogate}/u;
 
+// Kinds are few: one that was found good is nearly always the next one, too.
+let knownKind: string | undefined;
+
 export function isKind(kind: string): boolean {
-  return KIND.test(kind);
+  if (kind === knownKind) return true;
+  if (!KIND.test(kind)) return false;
+  knownKind = kind;
+  return true;
 }
 
 /** Throws `bad_name` with what is allowed. */

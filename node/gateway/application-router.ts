@@ -38,7 +38,7 @@ export class ApplicationRouter {
       session: (kind, name, stubOptions) => sessions.session(kind, name, stubOptions),
       route: (request) => routeRequest(router, request),
     };
-    this.#bodyBytesMax = Math.max(...router.kinds().map((kind) => router.optionsOf(kind).maxBodyBytes));
+    this.#bodyBytesMax = Math.max(...router.kinds().map((kind) => router.limitsOf(kind).maxBodyBytes));
   }
 
   /** The answer to a plain request, which cannot be handed a WebSocket. Rejects MeshError only. */

@@ -15,9 +15,8 @@ export interface KindLimits {
 export interface GatewayRouter {
   /** For the front page. */
   kinds(): readonly string[];
-  hasKind(kind: string): boolean;
-  /** MUST only be called when `hasKind`. */
-  optionsOf(kind: string): KindLimits;
+  /** Throws `unknown_kind`. */
+  limitsOf(kind: string): KindLimits;
   /** Throws or rejects MeshError. A plain value where no waiting was needed. */
   route(call: SessionCall): SessionReply | Promise<SessionReply>;
   /** Never rejects. */

@@ -33,17 +33,11 @@ export function resolve(
 ): SessionCall | SessionReply | Promise<SessionReply> {
   const path = matchSessionPath(request.target);
   if (path === undefined) return answerOwnPath(router, request);
-  if (!router.hasKind(path.kind)) {
-    throw new MeshError(
-      "unknown_kind",
-      `the application has no session kind "${path.kind.slice(0, 80)}"; it has ${router.kinds().join(", ")}`,
-    );
-  }
+  const { maxBodyBytes, requestTimeoutMs } = router.limitsOf(path.kind);
   if (path.name === undefined) {
     if (request.method !== "POST") return methodNotAllowed(request.method, `/sessions/${path.kind}`, ["POST"]);
     return create(router, path.kind, request.url);
   }
-  const { maxBodyBytes, requestTimeoutMs } = router.optionsOf(path.kind);
   return new SessionCall({
     id: sessionIdOf(path.kind, path.name),
     method: request.method,

@@ -34,6 +34,8 @@ export class MeshApplication {
   readonly kinds: ReadonlyMap<string, SessionKind>;
   readonly fetch: ApplicationFetch | undefined;
   readonly #kindOfClass: ReadonlyMap<SessionClass, string>;
+  /** The one asked for last: nearly always the next one, too, and cheaper to compare than to look up. */
+  #last: SessionKind | undefined;
 
   constructor(kinds: ReadonlyMap<string, SessionKind>, fetch: ApplicationFetch | undefined) {
     this.kinds = kinds;
@@ -43,10 +45,16 @@ export class MeshApplication {
 
   /** Throws `unknown_kind`. */
   kind(name: string): SessionKind {
+    if (this.#last?.name === name) return this.#last;
     const kind = this.kinds.get(name);
-    if (kind !== undefined) return kind;
-    const known = [...this.kinds.keys()].join(", ");
-    throw new MeshError("unknown_kind", `the application has no session kind "${name}"; it has ${known}`);
+    if (kind === undefined) {
+      const known = [...this.kinds.keys()].join(", ");
+      throw new MeshError(
+        "unknown_kind",
+        `the application has no session kind "${name.slice(0, 80)}"; it has ${known}`,
+      );
+    }
+    return (this.#last = kind);
   }
 
   /** The kind of a class, or the kind itself when it exists. Throws `unknown_kind`. */

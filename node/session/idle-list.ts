@@ -15,6 +15,10 @@ export class IdleList<Node extends IdleNode<Node>> {
     return this.#head;
   }
 
+  has(node: Node): boolean {
+    return node.idlePrev !== undefined || node === this.#head;
+  }
+
   /** Puts the node last, wherever it was. */
   touch(node: Node): void {
     if (node === this.#tail) return;

@@ -217,8 +217,7 @@ export class WorkerServer {
     const router = this.#router;
     return {
       kinds: () => [...application.kinds.keys()],
-      hasKind: (kind) => application.kinds.has(kind),
-      optionsOf: (kind) => application.kind(kind).options,
+      limitsOf: (kind) => application.kind(kind).options,
       route: (call) => router.route(call),
       connect: (call, client) => router.connect(call, client),
       createName: (kind) => router.createName(kind),

@@ -13,7 +13,7 @@ export interface FakeRouter extends GatewayRouter {
 export interface FakeSessions {
   fetch?: (call: SessionCall) => SessionReply | Promise<SessionReply>;
   connect?: (call: SessionCall, client: ClientEnd) => ConnectReply | Promise<ConnectReply>;
-  limits?: Partial<ReturnType<GatewayRouter["optionsOf"]>>;
+  limits?: Partial<ReturnType<GatewayRouter["limitsOf"]>>;
   accepting?: () => boolean;
 }
 
@@ -24,13 +24,12 @@ export function fakeRouter(sessions: FakeSessions): FakeRouter {
     calls,
     activated,
     kinds: () => ["counter", "chat"],
-    hasKind: (kind) => kind === "counter" || kind === "chat",
-    optionsOf: () => ({
-      maxBodyBytes: 1_000_000,
-      maxMessageBytes: 64 * 1024,
-      requestTimeoutMs: 5_000,
-      ...sessions.limits,
-    }),
+    limitsOf: (kind) => {
+      if (kind !== "counter" && kind !== "chat") {
+        throw new MeshError("unknown_kind", `there is no session kind "${kind}", only counter, chat`);
+      }
+      return { maxBodyBytes: 1_000_000, maxMessageBytes: 64 * 1024, requestTimeoutMs: 5_000, ...sessions.limits };
+    },
     route: (call) => {
       calls.push(call);
       if (sessions.fetch === undefined) throw new MeshError("internal", "no fetch in this test");
