@@ -2,6 +2,7 @@
 // tells the session when the client goes. Requests that are answered at once never make one.
 
 import type { IncomingMessage, ServerResponse } from "node:http";
+import type { Duplex } from "node:stream";
 import { MeshError, messageOf } from "#proto";
 import type { SessionReply } from "#mesh";
 import type { Log } from "../log.ts";
@@ -20,6 +21,7 @@ export const STALL_MS = 60_000;
 
 /** Something that waits and may wait too long; the gateway looks at all of them in one sweep. */
 export interface Waiting {
+  readonly connection: Duplex;
   sweep(nowMs: number): void;
   /** The gateway's time is up. */
   destroy(): void;
@@ -55,6 +57,10 @@ export class Exchange implements Waiting {
     const { response } = options;
     response.on("close", () => this.#closed());
     response.on("drain", () => this.#drained());
+  }
+
+  get connection(): Duplex {
+    return this.#options.request.socket;
   }
 
   onCancel(cancel: (reason: MeshError) => void): void {

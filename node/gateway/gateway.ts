@@ -15,6 +15,7 @@ import { ApplicationRouter } from "./application-router.ts";
 import { ClientSocket } from "./client-socket.ts";
 import { Exchange, invalidHead, type Waiting } from "./exchange.ts";
 import { Heartbeat } from "./heartbeat.ts";
+import { KeptConnections } from "./kept-connections.ts";
 import { gatewayLimits, type GatewayLimits } from "./limits.ts";
 import { listenOn } from "./listen.ts";
 import { answerMalformed, endWithProblem } from "./malformed.ts";
@@ -82,6 +83,7 @@ class HttpGateway implements Gateway {
   readonly #heartbeat = new Heartbeat();
   /** Bounded by the connections: HTTP/1.1 answers in order, and a socket joins once. */
   readonly #waiting = new Set<Waiting>();
+  readonly #kept: KeptConnections;
   readonly #sweeper: NodeJS.Timeout;
   #requests = 0;
   #closing = false;
@@ -101,7 +103,7 @@ class HttpGateway implements Gateway {
       connectionsCheckingInterval: Math.ceil(headersTimeoutMs / 2),
       // An upload may take as long as it likes while it moves; one that stalls is cut off by its exchange.
       requestTimeout: 0,
-      keepAliveTimeout: keepAliveMs,
+      keepAliveTimeout: 0,
       maxHeaderSize: headerBytesMax,
       insecureHTTPParser: false,
       noDelay: true,
@@ -110,6 +112,8 @@ class HttpGateway implements Gateway {
     });
     // Node drops headers beyond the limit without a word: one more than we allow shows that there are too many.
     this.#server.maxHeadersCount = HEADER_COUNT_MAX + 1;
+    this.#kept = new KeptConnections(keepAliveMs, () => this.#busy());
+    this.#server.on("connection", (socket) => this.#kept.add(socket));
     this.#server.on("request", (request, response) => this.#serve(request, response, undefined));
     this.#server.on("checkContinue", (request, response) => this.#serve(request, response, response));
     this.#server.on("upgrade", (request, socket, head) => void this.#join(request, socket, head));
@@ -206,7 +210,8 @@ class HttpGateway implements Gateway {
     this.#requests++;
     // Without a listener a reset connection would end the process; `close` follows and is listened to.
     socket.on("error", () => undefined);
-    if (!(socket instanceof Socket)) {
+    if (socket instanceof Socket) this.#kept.release(socket);
+    else {
       // What Node gives for a handshake with a body, of which there is no such thing.
       endWithProblem(socket, 400, "a WebSocket handshake has no body");
       return;
@@ -298,6 +303,10 @@ class HttpGateway implements Gateway {
     if (this.#waiting.size === 0 && this.#heartbeat.size === 0) this.#whenIdle?.();
   }
 
+  #busy(): ReadonlySet<unknown> {
+    return new Set(Array.from(this.#waiting, ({ connection }) => connection));
+  }
+
   #sweep(): void {
     const nowMs = performance.now();
     for (const waiting of this.#waiting) waiting.sweep(nowMs);
@@ -316,6 +325,7 @@ class HttpGateway implements Gateway {
     for (const socket of this.#heartbeat.members()) socket.terminate();
     this.#server.closeAllConnections();
     this.#heartbeat.close();
+    this.#kept.close();
     clearInterval(this.#sweeper);
     await closed;
   }

@@ -2,6 +2,7 @@
 // and bytes that are at hand travel in the first frame to another worker and can be sent again.
 
 import type { IncomingMessage } from "node:http";
+import type { Duplex } from "node:stream";
 import { tooLarge } from "../web/web.ts";
 import { STALL_MS, type Waiting } from "./exchange.ts";
 import type { BodySource } from "./routes.ts";
@@ -30,6 +31,10 @@ export class SmallBody implements BodySource, Waiting {
       whole(this);
     });
     request.on("close", () => over(this));
+  }
+
+  get connection(): Duplex {
+    return this.#request.socket;
   }
 
   open(bytesMax: number): Uint8Array {

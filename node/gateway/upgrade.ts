@@ -83,6 +83,10 @@ export class Joining implements Waiting {
     options.socket.on("close", this.#lost);
   }
 
+  get connection(): Duplex {
+    return this.#options.socket;
+  }
+
   /** Never rejects. */
   async wait(connected: ConnectReply | Promise<ConnectReply>): Promise<void> {
     const reply = await connected;

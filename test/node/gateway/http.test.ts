@@ -220,6 +220,32 @@ describe("what is not HTTP", () => {
     expect(await raw(edge, "GET / HTTP/1.1\r\nHost:")).toMatch(/^HTTP\/1\.1 408 .*"status":408/s);
   });
 
+  it("is served on a connection that waited less than the keep-alive time, which is closed when nothing comes", async () => {
+    await using edge = await edgeWith({ fetch: () => reply("ok") }, { limits: { keepAliveMs: 300 } });
+    const request = `GET ${PATH} HTTP/1.1\r\nHost: a\r\n\r\n`;
+    const socket = connect(edge.port, "127.0.0.1");
+    for (let answers = 0; answers < 2; answers++) {
+      socket.write(request);
+      const [answer] = (await once(socket, "data")) as [Buffer];
+      expect(answer.toString()).toMatch(/^HTTP\/1\.1 200 .*ok$/s);
+    }
+    await once(socket, "close");
+  });
+
+  it("keeps its connection as long as its answer takes", async () => {
+    const answer = Promise.withResolvers<SessionReply>();
+    const idle = Promise.withResolvers<void>();
+    const fetch = (call: SessionCall): Promise<SessionReply> | SessionReply =>
+      call.url.endsWith("slow") ? answer.promise : reply("ok");
+    await using edge = await edgeWith({ fetch }, { limits: { keepAliveMs: 40 } });
+    const slow = raw(edge, `GET ${PATH}/slow HTTP/1.1\r\nHost: a\r\n\r\n`);
+    // A second connection, idle as long, tells that the time is up.
+    void raw(edge, `GET ${PATH} HTTP/1.1\r\nHost: a\r\n\r\n`).then(() => idle.resolve());
+    await idle.promise;
+    answer.resolve(reply("late"));
+    expect(await slow).toMatch(/^HTTP\/1\.1 200 .*late$/s);
+  });
+
   it("gets 400 for TRACE", async () => {
     await using edge = await edgeWith({ fetch: () => reply("ok") });
     expect(await raw(edge, `TRACE ${PATH} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n`)).toMatch(
