@@ -17,6 +17,8 @@ import { startThread } from "./thread.ts";
 const SWEEP_MS = 250;
 /** As for a shared session that ends by itself. */
 const STOP_LIMIT_MS = 5_000;
+/** What ends makes room at once, since it takes its leave in a moment; but not without bound, should it not. */
+const PRESENT_FACTOR = 2;
 /** Sessions come and go all the time; whoever found no room may find it then. */
 const FULL_RETRY_MS = 1_000;
 
@@ -31,7 +33,7 @@ export interface EnclosuresOptions {
   readonly lease: Lease;
   readonly log: Log;
   readonly logFormat: "json" | "text";
-  /** At once: those that end count until their thread or process is gone. */
+  /** Live sessions at a time. */
   readonly max: Readonly<Record<EnclosureClass, number>>;
   /** For classes that name no budget of their own. */
   readonly turnBudgetMs: number;
@@ -89,7 +91,8 @@ export class Enclosures {
     this.#backoff.admit(id.key, performance.now());
     const present = this.#present[isolation];
     const max = this.#options.max[isolation];
-    if (present.size >= max) throw full(id, isolation, max);
+    const live = [...present].filter((session) => !session.ended).length;
+    if (live >= max || present.size >= max * PRESENT_FACTOR) throw full(id, isolation, max);
     this.#sweeper ??= setInterval(() => this.#sweep(), SWEEP_MS).unref();
     const { app, node, worker, logFormat } = this.#options;
     const session = new EnclosedSession({
