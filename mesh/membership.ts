@@ -1,6 +1,7 @@
 // A node's membership, in its primary: puts the node into the view and keeps it there, renews its lease, evicts nodes that fell silent,
-// and tells the node each new view, its deadline, and its end. Relies on the key-value port alone. The rules are in view-change.ts,
-// lease.ts, silence.ts, evidence.ts and outage.ts; here they meet the registry. Never ends a session itself.
+// and tells the node each new view, its deadline, and its end. Relies on the key-value port alone, or on a peer's where its own does not
+// answer. The rules are in view-change.ts, lease.ts, silence.ts, evidence.ts, outage.ts and relay.ts; here they meet the registry. Never
+// ends a session itself.
 //
 // What the node wants the view to say about it is one record. Every change of the view, for whatever reason, is built on a view
 // that says so: a change of ours that was lost, or a registry that went back, is put right by the next write.
@@ -12,6 +13,8 @@ import {
   messageOf,
   type Lease,
   type NodeRecord,
+  type RelayedFrame,
+  type RelayFrame,
   type View,
   type WorkerLoad,
   type WorkerRecord,
@@ -26,6 +29,7 @@ import type { LogLine } from "./log.ts";
 import { Outage, type ContactAnswer } from "./outage.ts";
 import { pause } from "./pause.ts";
 import { PeerLeases } from "./peer-leases.ts";
+import { Relay, away, relayed, withRelay, type AskRelay, type RegistryKeys } from "./relay.ts";
 import type { LeaseTimings } from "./silence.ts";
 import { evicted, holds, joined, left, prevails } from "./view-change.ts";
 import { VIEW_KEY, ViewRegister } from "./view-register.ts";
@@ -59,6 +63,8 @@ export interface MembershipEvents {
 export interface PeerPort extends PeerSenses {
   /** Asks the node's `answerContact`, through any worker of it. MUST NOT reject. */
   ask(node: NodeRecord, timeoutMs: number): Promise<ContactAnswer>;
+  /** Asks the node's `answerRelay`, likewise. Without it a node that alone loses the registry is suspended. */
+  readonly relay?: AskRelay;
 }
 
 export interface MembershipOptions {
@@ -95,6 +101,8 @@ export interface Membership {
    * A peer without contact to the registry asks. True: we have none either, and do not evict this life of it for `evictMs` from now.
    */
   answerContact(nodeId: string, incarnation: string): boolean;
+  /** A peer without contact asks us to do this in the registry for it. Only for the view and for its own lease. Never rejects. */
+  answerRelay(nodeId: string, ask: RelayFrame): Promise<RelayedFrame>;
   /** The newest view seen. */
   readonly view: View;
   /** The node may not act now: past its deadline, fenced, or not joined yet. */
@@ -114,7 +122,11 @@ class NodeMembership implements Membership {
   readonly #peers: PeerLeases;
   #wanted: NodeRecord;
   #lease: OwnLease | undefined;
+  readonly #relay: Relay;
+  /** The registry, on the way that leads there now. */
+  readonly #registry: RegistryKeys;
   #heartbeat: Heartbeat | undefined;
+  #relayedHeartbeat: Heartbeat | undefined;
   #outage: Outage | undefined;
   #stopWatch: (() => void) | undefined;
   #cancelReread: (() => void) | undefined;
@@ -128,8 +140,20 @@ class NodeMembership implements Membership {
     const { kv, clock, log, timings, self, draw = Math.random, date = Date.now } = options;
     this.#options = options;
     this.#wanted = { ...self, state: "up", workers: [] };
+    this.#relay = new Relay({
+      self: self.id,
+      clock,
+      log,
+      view: () => this.view,
+      ask: options.peers.relay ?? (async () => undefined),
+      onEpoch: (epoch) => {
+        if (epoch > this.view.epoch) this.#refreshSoon();
+      },
+    });
+    // Before the join nobody would relay for us.
+    this.#registry = withRelay(kv, this.#relay, () => !this.#register.member || this.#outage?.inContact !== false);
     this.#register = new ViewRegister({
-      kv,
+      kv: this.#registry,
       writer: self.incarnation,
       draw,
       clock,
@@ -215,6 +239,14 @@ class NodeMembership implements Membership {
     return this.#peers.promise(nodeId, incarnation);
   }
 
+  async answerRelay(nodeId: string, ask: RelayFrame): Promise<RelayedFrame> {
+    const { kv, log } = this.#options;
+    const its = ask.key === VIEW_KEY || ask.key === leaseKey(nodeId);
+    // Only our own contact counts: what a peer does for us we cannot do for others.
+    const able = this.#register.member && !this.#over && this.#outage?.inContact === true;
+    return its && able ? relayed(kv, ask, this.view.epoch, log) : away(this.view.epoch);
+  }
+
   close(): Promise<void> {
     this.#ended ??= this.#end();
     return this.#ended;
@@ -266,12 +298,13 @@ class NodeMembership implements Membership {
       view: () => this.view,
       hasEnded: (id, incarnation) => this.#peers.hasEnded(id, incarnation),
       ask: (node, timeoutMs) => this.#options.peers.ask(node, timeoutMs),
+      relay: () => this.#relayedHeartbeat?.now(),
+      onContactFound: (nodeId) => this.#relay.prefer(nodeId),
       onEffects: (effects) => {
         for (const effect of effects) this.#apply(effect);
       },
     });
-    this.#heartbeat = new Heartbeat({
-      kv,
+    const beating = {
       clock,
       log,
       lease,
@@ -279,13 +312,30 @@ class NodeMembership implements Membership {
       heartbeatMs: timings.heartbeatMs,
       epoch: () => (this.#register.member ? this.view.epoch : 0),
       load: () => this.#options.load(),
+    };
+    this.#relayedHeartbeat = new Heartbeat({
+      ...beating,
+      kv: this.#relay,
+      onEffects: (effects) => {
+        for (const effect of effects) this.#apply(effect);
+      },
+      // Whoever is helped like this judges nobody: it sees the leases of the others by chance.
+      onOutcome: () => {},
+    });
+    this.#heartbeat = new Heartbeat({
+      ...beating,
+      kv,
       onEffects: (effects) => {
         if (this.#register.member) for (const effect of effects) this.#apply(effect);
         else for (const effect of effects) this.#applyBeforeJoin(effect, first.reject);
       },
-      onOutcome: (acknowledged) => {
-        if (acknowledged) first.resolve();
-        this.#peers.contact(acknowledged);
+      onOutcome: (sentAt) => {
+        if (sentAt !== undefined) {
+          this.#outage?.contact(sentAt);
+          this.#relay.rest();
+          first.resolve();
+        }
+        this.#peers.contact(sentAt !== undefined);
         const loads = this.#peers.freshLoads();
         if (loads !== undefined && this.#register.member && !this.#over) events.onLoads(loads);
       },
@@ -486,15 +536,16 @@ class NodeMembership implements Membership {
     this.#stopWatch?.();
     this.#peers.stop();
     this.#outage?.stop();
-    await this.#heartbeat?.stop();
+    this.#relay.stop();
+    await Promise.all([this.#heartbeat?.stop(), this.#relayedHeartbeat?.stop()]);
   }
 
   /** Best effort: whoever finds a lease that nobody renews waits, and evicts its holder. */
   async #dropLease(): Promise<void> {
-    await this.#heartbeat?.stop();
+    await Promise.all([this.#heartbeat?.stop(), this.#relayedHeartbeat?.stop()]);
     const revision = this.#lease?.revision ?? 0;
     if (revision === 0) return;
-    const write = await this.#options.kv.remove(leaseKey(this.#wanted.id), revision);
+    const write = await this.#registry.remove(leaseKey(this.#wanted.id), revision);
     if (write.status !== "written") this.#options.log("debug", "the lease was not removed", { status: write.status });
   }
 

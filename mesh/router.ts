@@ -13,6 +13,8 @@ import {
   type Fence,
   type HostedSession,
   type Member,
+  type RelayedFrame,
+  type RelayFrame,
   type SessionId,
   type View,
   type WorkerId,
@@ -42,7 +44,7 @@ const ASK_TIMEOUT_MS = 2_000;
 /** Hops of one request between workers with different views. More means that the mesh is not settling. */
 const BOUNCES_MAX = 16;
 /** Workers of one node that are asked, one after the other, what concerns the node: the first may have just died. */
-const CONTACT_TRIES = 2;
+const NODE_TRIES = 2;
 /** Expected draws for a local name are the number of workers; a mesh of 1,000 still finds one nearly always. */
 const NAME_DRAWS_MAX = 8_192;
 
@@ -57,6 +59,8 @@ export interface RouterOptions {
   readonly accepting: () => boolean;
   /** A node without contact to the registry asks ours; see `Membership.answerContact`. */
   readonly answerContact: (nodeId: string, incarnation: string) => Promise<boolean>;
+  /** Or asks it to do something there; see `Membership.answerRelay`. Without it such questions are refused. */
+  readonly answerRelay?: (nodeId: string, ask: RelayFrame) => Promise<RelayedFrame>;
   /** Numbers in [0, 1). */
   readonly draw: () => number;
   /** Default: the system's. */
@@ -241,20 +245,30 @@ export class Router {
     about: { readonly node: string; readonly incarnation: string },
     timeoutMs: number,
   ): Promise<ContactAnswer> {
-    const workers = [...this.#directory.members].filter((member) => member.node.id === to);
+    const contact = { node: about.node, incarnation: about.incarnation };
+    const answer = await this.#askNode(to, { epoch: this.epoch, contact }, timeoutMs);
+    if (answer === undefined) return "unknown";
+    return answer.ok ? "promised" : "denied";
+  }
+
+  /** Asks a node to do something in the registry for ours. Undefined: no answer. Never rejects. */
+  async askRelay(to: string, relay: RelayFrame, timeoutMs: number): Promise<RelayedFrame | undefined> {
+    return (await this.#askNode(to, { epoch: this.epoch, relay }, timeoutMs))?.relayed ?? undefined;
+  }
+
+  async #askNode(node: string, question: AskFrame, timeoutMs: number): Promise<AnswerFrame | undefined> {
+    const workers = [...this.#directory.members].filter((member) => member.node.id === node);
     const first = Math.floor(this.#options.draw() * workers.length);
-    for (let tries = 0; tries < Math.min(CONTACT_TRIES, workers.length); tries++) {
+    for (let tries = 0; tries < Math.min(NODE_TRIES, workers.length); tries++) {
       const worker = workers[(first + tries) % workers.length];
       if (worker === undefined) break;
       try {
-        const question = { epoch: this.epoch, contact: { node: about.node, incarnation: about.incarnation } };
-        const { ok } = await this.#links.ask(worker, question, timeoutMs / CONTACT_TRIES);
-        return ok ? "promised" : "denied";
+        return await this.#links.ask(worker, question, timeoutMs / NODE_TRIES);
       } catch {
         // Not reached, or too late: another worker speaks for the same node.
       }
     }
-    return "unknown";
+    return undefined;
   }
 
   /** What the link server calls for peers. */
@@ -553,6 +567,12 @@ export class Router {
       const { node, incarnation } = question.contact;
       if (nodeOf(from) !== node) throw new MeshError("forbidden", `${from} does not speak for ${node}`);
       return this.#options.answerContact(node, incarnation).then(answer);
+    }
+    if (question.relay && this.#options.answerRelay !== undefined) {
+      // The links' own word on who asks: the primary looks whose key it is.
+      return this.#options
+        .answerRelay(nodeOf(from), question.relay)
+        .then((relayed) => ({ ...answer(relayed.outcome !== "away"), relayed }));
     }
     throw new MeshError("bad_frame", "a peer asked nothing that this version knows");
   }

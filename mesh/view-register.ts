@@ -4,9 +4,10 @@
 
 import { MeshError, decodeView, emptyView, encodeView, messageOf, type View } from "#proto";
 import type { Clock } from "./clock.ts";
-import type { Kv, KvEntry } from "./kv/port.ts";
+import type { KvEntry } from "./kv/port.ts";
 import type { LogLine } from "./log.ts";
 import { pause } from "./pause.ts";
+import type { RegistryKeys } from "./relay.ts";
 import { rebased } from "./view-change.ts";
 
 export const VIEW_KEY = "view";
@@ -17,7 +18,7 @@ const RETRY_MAX_MS = 500;
 const OPERATIONS_MAX = 32;
 
 export interface ViewRegisterOptions {
-  readonly kv: Kv;
+  readonly kv: RegistryKeys;
   /** This life of this node, as no other is called: its writes are named after it. */
   readonly writer: string;
   readonly clock: Clock;
