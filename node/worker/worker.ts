@@ -124,9 +124,11 @@ export class WorkerServer {
     });
   }
 
-  async start(): Promise<void> {
+  /** `seal` is called once all is in place that is ours, before the first session starts. */
+  async start(seal: () => void): Promise<void> {
     const { config, index, incarnation } = this.#boot;
     this.#tell({ type: "watchdog", contained: await this.#guard.start() });
+    seal();
     this.#listener = await listenLinks({
       self: workerIdOf(config.node, this.#boot),
       mesh: config.mesh,
