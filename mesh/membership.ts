@@ -132,6 +132,7 @@ class NodeMembership implements Membership {
   #cancelReread: (() => void) | undefined;
   #joining: Promise<View> | undefined;
   #refreshing: Promise<View> | undefined;
+  #refreshAgain = false;
   #confirming = false;
   #leaving = false;
   #ended: Promise<void> | undefined;
@@ -226,7 +227,10 @@ class NodeMembership implements Membership {
   async refresh(epochAtLeast = 0): Promise<View> {
     if (epochAtLeast > 0 && this.view.epoch >= epochAtLeast) return this.view;
     for (let tries = 1; ; tries++) {
-      this.#refreshing ??= this.#reread().finally(() => (this.#refreshing = undefined));
+      this.#refreshing ??= this.#reread().finally(() => {
+        this.#refreshing = undefined;
+        if (this.#refreshAgain) this.#refreshSoon();
+      });
       const view = await this.#refreshing;
       if (view.epoch >= epochAtLeast || tries >= REFRESH_TRIES) return view;
       await pause(this.#options.clock, this.#options.timings.heartbeatMs, this.#closing.signal);
@@ -503,7 +507,10 @@ class NodeMembership implements Membership {
   }
 
   #refreshSoon(): void {
-    if (!this.#register.member) return;
+    if (!this.#register.member || this.#over) return;
+    // One that is under way may have looked already, or be about to give up after an outage that has just ended.
+    this.#refreshAgain = this.#refreshing !== undefined;
+    if (this.#refreshAgain) return;
     this.refresh().catch((error: unknown) => {
       this.#options.log("debug", "the view cannot be read", { error: messageOf(error) });
     });
