@@ -199,6 +199,8 @@ export class Life {
     this.#pool.broadcast({ type: "stop", reason, limitMs: STOP_LIMIT_MS });
     this.#noteStopped();
     await within(this.#stopped.promise, STOP_LIMIT_MS + EXIT_GRACE_MS);
+    // Once the view lacks this node, others take over its names: a worker that hangs must not wake up and act then.
+    for (const worker of this.#pool.processes) if (!worker.stopped) this.#pool.killOne(worker.index);
     // Peers who do not read of our leave would keep their links.
     const graceMs = (await this.#leave()) ? LINK_GRACE_MS : 0;
     await this.#pool.end({ type: "exit", graceMs }, graceMs + EXIT_GRACE_MS);
