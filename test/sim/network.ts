@@ -81,6 +81,7 @@ export class Network {
   readonly dark = new Set<string>();
   readonly #followers = new Set<Follower>();
   readonly #primaries = new Map<number, { readonly node: string; readonly process: Process }>();
+  trace: ((line: string) => void) | undefined;
   /** Longest detour of a message while the network is slow. */
   slowMs = 0;
 
@@ -228,7 +229,10 @@ export class Network {
       const settle = (outcome: CallOutcome<SessionReply>): void => {
         if (!link.exchanges.delete(exchange)) return;
         cancel();
-        if (outcome.status === "moved") this.counts.moved++;
+        if (outcome.status === "moved") {
+          this.counts.moved++;
+          this.trace?.(`${to.id} sends ${from.id} with ${call.id.key} to ${outcome.worker ?? "nobody"}`);
+        }
         resolve(outcome);
       };
       const exchange: Exchange = { broken: (error) => settle({ status: "failed", error }) };

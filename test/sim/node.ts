@@ -4,6 +4,7 @@
 
 import type { NodeRecord, NodeRole, RelayedFrame, RelayFrame, View, WorkerLoad, WorkerRecord } from "#proto";
 import { startMembership, type Membership } from "../../mesh/membership.ts";
+import type { EndReason } from "./host.ts";
 import type { RegistryClient } from "./registry.ts";
 import type { Simulation } from "./simulation.ts";
 import { MachineClock, Process } from "./timeline.ts";
@@ -121,6 +122,7 @@ export class SimNode {
       foundHoldMs: sim.foundHoldMs,
       clock: this.clock,
       draw: sim.random.next,
+      date: () => sim.timeline.now + this.machine.startMs / 1e4,
       log: (_level, message) => sim.checker.logged(this, message),
       peers: {
         follow: (address, onEnd) => sim.network.follow(this.primary, id, address, onEnd),
@@ -232,12 +234,26 @@ export class SimNode {
   #leave(): void {
     this.leaving = true;
     const life = this.#life;
-    for (const worker of this.workers) worker.ipc(() => worker.host.endAll("drained"));
-    this.clock.timer(STOP_LIMIT_MS / 10, () => {
-      if (life !== this.#life) return;
+    const busy = new Set(this.workers.filter((worker) => worker.process.alive));
+    let left = false;
+    const leave = (): void => {
+      if (life !== this.#life || left) return;
+      left = true;
+      // Before others may take over its names.
+      for (const worker of busy) this.#bury(worker, false, "killed");
       const goAfter = (ms: number) => () => void this.clock.timer(ms, () => life === this.#life && this.#exit());
       this.membership?.leave().then(goAfter(LINK_GRACE_MS), goAfter(0));
-    });
+    };
+    this.clock.timer(STOP_LIMIT_MS, leave);
+    for (const worker of this.workers) {
+      worker.ipc(() => {
+        worker.host.endAll("drained");
+        worker.tell(() => {
+          busy.delete(worker);
+          if (busy.size === 0) leave();
+        });
+      });
+    }
   }
 
   #fence(): void {
@@ -266,13 +282,10 @@ export class SimNode {
     for (const worker of this.workers) this.#bury(worker, false, "stopped");
     void this.membership?.close();
     this.kill(false);
-    if (againMs === undefined) return;
-    this.sim.timeline.after(againMs, undefined, () => {
-      if (this.down) this.start();
-    });
+    if (againMs !== undefined) this.sim.startLater(this, againMs);
   }
 
-  #bury(worker: SimWorker, silently: boolean, reason: "lost" | "evicted" | "stopped" = "lost"): void {
+  #bury(worker: SimWorker, silently: boolean, reason: EndReason = "lost"): void {
     if (!worker.process.alive) return;
     this.sim.checker.died(worker, reason);
     worker.closed = true;

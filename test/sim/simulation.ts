@@ -63,6 +63,7 @@ export class Simulation {
     if (trace !== undefined)
       this.checker.trace = (line) => trace(`${this.timeline.now.toFixed(1).padStart(9)} ${line}`);
     this.network = new Network(this.timeline, this.random.fork());
+    this.network.trace = this.checker.trace;
     this.registry = new Registry(this.timeline, this.random.fork(), this.checker);
     this.store = new Store(this.timeline, this.random.fork(), this.checker);
     this.clients = new Clients(this, schedule.names);
@@ -144,7 +145,7 @@ export class Simulation {
         const node = this.#node(fault.node);
         if (!node.running) return;
         node.kill(fault.silently);
-        return this.#startLater(node, fault.ms);
+        return this.startLater(node, fault.ms);
       }
       case "kill_worker":
         return this.#node(fault.node).killWorker(fault.worker);
@@ -232,7 +233,7 @@ export class Simulation {
       case "drain": {
         const node = this.#node(fault.node);
         node.drain();
-        return this.#startLater(node, fault.ms + 8_000);
+        return this.startLater(node, fault.ms + 8_000);
       }
       case "end_sessions": {
         const workers = this.#node(fault.node).workers.filter(
@@ -252,7 +253,7 @@ export class Simulation {
     }
   }
 
-  #startLater(node: SimNode, ms: number): void {
+  startLater(node: SimNode, ms: number): void {
     this.#starts++;
     this.timeline.after(ms, undefined, () => {
       this.#starts--;
@@ -291,6 +292,7 @@ export class Simulation {
     if (unsettled !== undefined) checker.fail(6, unsettled);
     this.#askEverywhere("first");
     const moved = network.counts.moved;
+    checker.trace?.("--- again");
     this.#askEverywhere("again");
     if (network.counts.moved > moved) checker.fail(6, "a request that had a route already was sent on");
     this.#checkDirectory();
