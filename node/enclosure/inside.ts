@@ -21,6 +21,7 @@ import { loadApplication } from "../session/load-application.ts";
 import { installSessionTimers } from "../session/timers.ts";
 import { installWebClasses } from "../web/web.ts";
 import { WorkerLease } from "../worker/worker-lease.ts";
+import type { Guard } from "./inside-guards.ts";
 import {
   countProgress,
   type EnclosedBoot,
@@ -39,6 +40,7 @@ export interface InsideOptions {
   readonly connect: (events: PacketEvents) => PacketStream;
   readonly progress: ProgressRecord;
   readonly writeLog: (line: string) => void;
+  readonly guard: Guard;
   /** Ends this thread or process. */
   readonly exit: (code: number) => void;
 }
@@ -58,7 +60,7 @@ class Inside {
   readonly #lease = new WorkerLease();
   readonly #begun = Promise.withResolvers<SessionHostControl>();
   #host: SessionHostControl | undefined;
-  /** What those get who come after it has crashed: sent again, each would crash a server that cannot start. */
+  /** What those get who come after it has crashed or was killed: sent again, each would crash a server that cannot start. */
   #crash: MeshError | undefined;
   #toldState = "";
 
@@ -105,13 +107,16 @@ class Inside {
   }
 
   async #boot({ app, node, worker, log, key, fence, deadline }: EnclosedBoot): Promise<void> {
+    const ourLog = createLog(log, { node, worker }, this.#options.writeLog);
+    const seal = this.#options.guard(ourLog);
     const application = await loadApplication(app);
+    seal();
     const host = createSessionHost({
       application,
       node,
       worker,
       lease: this.#lease,
-      log: createLog(log, { node, worker }, this.#options.writeLog),
+      log: ourLog,
       callSession: (call) => this.#call(call),
       onEnded: (ended, _fence, reason, error) => this.#ended(ended, reason, error),
     });
@@ -160,6 +165,7 @@ class Inside {
 
   #ended(id: SessionId, reason: EndReason, error: unknown): void {
     if (reason === "crashed") this.#crash = crashed(id, error).begun;
+    if (reason === "killed") this.#crash = MeshError.from(error);
     this.#link.tell({ type: "ended", reason, ...(error === undefined ? {} : { error: toldOf(error) }) });
   }
 

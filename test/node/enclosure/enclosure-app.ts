@@ -102,6 +102,12 @@ class Tester extends SessionServer {
         // No API of Node gets there; its own kill does what a broken addon would.
         process.kill(process.pid, "SIGSEGV");
         return await new Promise(() => {});
+      case "/kill-worker":
+        process.kill(process.ppid, "SIGKILL");
+        break;
+      case "/kill-self":
+        process.kill(process.pid, "SIGKILL");
+        break;
       case "/objects":
         for (;;) flood.push({ at: flood.length });
       case "/buffers":

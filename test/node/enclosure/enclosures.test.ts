@@ -53,14 +53,17 @@ describe.each(["thread", "process"])("a session of isolation %s", (kind) => {
     expect(await world.json("shared/c")).toMatchObject({ count: 2 });
   });
 
-  test("takes only itself away when it exits", async () => {
-    const world = World.open();
-    expect(await world.error(a, "/exit")).toMatchObject({
-      code: "session_crashed",
-      message: `the session crashed: its ${kind} ended with exit code 3`,
-    });
-    expect(await world.json(a)).toMatchObject({ count: 1 });
-  });
+  test.each(kind === "thread" ? ["/exit", "/kill-self", "/kill-worker"] : ["/kill-worker"])(
+    "is ended when it tries %s, and nobody else is",
+    async (path) => {
+      const world = World.open();
+      await world.text("shared/c");
+      expect(await world.error(a, path)).toMatchObject({ code: "session_killed" });
+      expect(world.reasons(a)).toEqual(["killed"]);
+      expect(await world.json(a)).toMatchObject({ count: 1 });
+      expect(await world.json("shared/c")).toMatchObject({ count: 2 });
+    },
+  );
 
   test("crashes of an error that nobody catches", async () => {
     const world = World.open();
@@ -84,6 +87,7 @@ describe.each(["thread", "process"])("a session of isolation %s", (kind) => {
 
 describe("a session of isolation process", () => {
   test.each([
+    ["/exit", "session_crashed", "the session crashed: its process ended with exit code 3"],
     ["/abort", "session_crashed", "the session crashed: its process aborted"],
     ["/segfault", "session_crashed", "the session crashed: its process crashed with a segmentation fault"],
     ["/buffers", "session_killed", "the session was ended by force: its process took more than 256 MB"],

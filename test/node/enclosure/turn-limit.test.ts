@@ -18,7 +18,7 @@ function watch(progress: (nowMs: number) => number, cpu: (nowMs: number) => numb
 test("a turn that moves is never too long", () => {
   expect(
     watch(
-      (nowMs) => 1 + nowMs / 400,
+      (nowMs) => 1 + Math.floor(nowMs / 1_000),
       (nowMs) => nowMs,
     ),
   ).toBeUndefined();
@@ -30,7 +30,7 @@ test("a turn that stands still and computes is too long one look after its budge
       () => 1,
       (nowMs) => nowMs,
     ),
-  ).toEqual({ nowMs: 1_200, lastedMs: 1_200 });
+  ).toEqual({ nowMs: 1_250, lastedMs: 1_250 });
 });
 
 test("one that gets no CPU has half a second more", () => {
@@ -39,7 +39,7 @@ test("one that gets no CPU has half a second more", () => {
       () => 1,
       () => 0,
     ),
-  ).toEqual({ nowMs: 1_800, lastedMs: 1_800 });
+  ).toEqual({ nowMs: 1_750, lastedMs: 1_750 });
 });
 
 test("what has not begun is not watched", () => {
@@ -58,5 +58,5 @@ test("time in which nobody looked does not count", () => {
       () => 0,
       [0, 60_000],
     ),
-  ).toEqual({ nowMs: 61_600, lastedMs: 1_800 });
+  ).toEqual({ nowMs: 61_500, lastedMs: 1_750 });
 });
