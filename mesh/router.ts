@@ -11,7 +11,6 @@ import {
   type AnswerFrame,
   type AskFrame,
   type Fence,
-  type HostedSession,
   type Member,
   type RelayedFrame,
   type RelayFrame,
@@ -27,6 +26,7 @@ import { systemClock, type Clock } from "./clock.ts";
 import { Directory, type Recovery } from "./directory.ts";
 import { EndedNotices } from "./ended-notices.ts";
 import type { SessionHost } from "./host.ts";
+import { HostedIndex } from "./hosted-index.ts";
 import type { CallOptions, CallOutcome, LinkService, Links, Served } from "./link/port.ts";
 import type { ContactAnswer } from "./outage.ts";
 import { PartitionSet } from "./partition-set.ts";
@@ -93,6 +93,7 @@ export class Router {
   readonly #links: Links;
   readonly #options: RouterOptions;
   readonly #directory: Directory;
+  readonly #hosted = new HostedIndex();
   readonly #routes = new RouteCache();
   readonly #clock: Clock;
   readonly #changes: ChangeSignal;
@@ -224,7 +225,9 @@ export class Router {
 
   /** A session server here has ended: whoever indexes it may forget it. */
   ended(id: SessionId, fence: Fence): void {
-    const owner = this.#directory.ownerOf(partitionOf(id.key));
+    const partition = partitionOf(id.key);
+    this.#hosted.ended(id.key, partition, fence);
+    const owner = this.#directory.ownerOf(partition);
     if (owner !== undefined && owner.id !== this.#self) this.#notices.add(owner, { key: id.key, fence });
     this.#changes.notify();
   }
@@ -321,7 +324,7 @@ export class Router {
     const partition = partitionOf(id.key);
     if (!this.#directory.isOpen(partition) || !this.#keeps(id.kind)) return false;
     if (this.#placing.has(id.key) || this.#directory.locate(id.key, partition).status !== "vacant") return false;
-    this.#host.activate(id, this.#directory.claim());
+    this.#activate(id, partition, this.#directory.claim());
     return true;
   }
 
@@ -415,7 +418,7 @@ export class Router {
     if (chosen === undefined) return { status: "wait" };
     if (chosen.id === this.#self) {
       // Nothing was awaited since the directory called the session vacant, so nobody else can have been granted it.
-      this.#host.activate(id, this.#directory.claim());
+      this.#activate(id, partitionOf(id.key), this.#directory.claim());
       return { status: "here" };
     }
     const fence = this.#directory.claim();
@@ -579,19 +582,21 @@ export class Router {
 
   #answerRecover(epoch: number, partitions: PartitionSet): AnswerFrame {
     for (const partition of partitions) this.#directory.promise(partition, { epoch, claim: 0 });
-    const sessions: HostedSession[] = [];
-    for (const session of this.#host.sessions()) {
-      if (partitions.has(partitionOf(session.id.key))) sessions.push({ key: session.id.key, fence: session.fence });
-    }
-    return { ok: true, sessions, more: false };
+    return { ok: true, sessions: this.#hosted.in(partitions), more: false };
   }
 
   #answerGrant(id: SessionId, fence: Fence): AnswerFrame {
     if (this.#host.has(id.key)) return answer(true);
     if (!this.#options.accepting() || !this.#options.lease.isOpen()) return answer(false);
     if (!this.#directory.mayActivate(partitionOf(id.key), fence)) return answer(false);
-    this.#host.activate(id, fence);
+    this.#activate(id, partitionOf(id.key), fence);
     return answer(true);
+  }
+
+  /** The only way by which a session comes to live here, so that a new owner is told of all of them. */
+  #activate(id: SessionId, partition: number, fence: Fence): void {
+    this.#host.activate(id, fence);
+    this.#hosted.activated(id.key, partition, fence);
   }
 
   // ---- keeping up with the mesh ----
