@@ -2,13 +2,13 @@
 // the two look like one: a session belongs to the one that its class asks for.
 
 import type { ClientEnd, ConnectReply, Lease, SessionCall, SessionReply } from "#mesh";
-import { MeshError, type Fence, type SessionId, type SessionKey } from "#proto";
+import { MeshError, messageOf, type Fence, type SessionId, type SessionKey } from "#proto";
 import type { Log } from "../log.ts";
 import type { MeshApplication, SessionKind } from "../session/application.ts";
 import { CrashBackoff } from "../session/crash-backoff.ts";
 import type { EndReason, StopReason } from "../session/end-reason.ts";
 import type { SessionDescription, SessionHostControl } from "../session/host.ts";
-import { EnclosedSession } from "./enclosed-session.ts";
+import { EnclosedSession, type EnclosedSessionOptions } from "./enclosed-session.ts";
 import type { Downfall, StartEnclosure } from "./enclosure.ts";
 import { startProcess } from "./process.ts";
 import { startThread } from "./thread.ts";
@@ -95,7 +95,7 @@ export class Enclosures {
     if (live >= max || present.size >= max * PRESENT_FACTOR) throw full(id, isolation, max);
     this.#sweeper ??= setInterval(() => this.#sweep(), SWEEP_MS).unref();
     const { app, node, worker, logFormat } = this.#options;
-    const session = new EnclosedSession({
+    const session = this.#start(isolation, {
       id,
       fence,
       boot: { app, node, worker, log: logFormat, key: id.key, fence, deadline: this.#deadline },
@@ -108,6 +108,16 @@ export class Enclosures {
     });
     present.add(session);
     this.#sessions.set(id.key, session);
+  }
+
+  #start(isolation: EnclosureClass, options: EnclosedSessionOptions): EnclosedSession {
+    try {
+      return new EnclosedSession(options);
+    } catch (cause) {
+      const { key } = options.id;
+      const why = `no ${isolation} could be started for ${key}: ${messageOf(cause)}`;
+      throw new MeshError("overloaded", why, { session: key, retryAfterMs: FULL_RETRY_MS, cause });
+    }
   }
 
   fetch(call: SessionCall): Promise<SessionReply> {
