@@ -22,7 +22,7 @@ new Worker(new URL("./process-watch.ts", import.meta.url), { workerData: watch, 
 const pipe = new Socket({ fd: PACKETS_FD, readable: true, writable: true });
 // Not before the hooks of slim.ts are in place.
 const { runInside } = await import("./inside.ts");
-const { guardSignals } = await import("./inside-guards.ts");
+const { guardSignals } = await import("./signal-guard.ts");
 flushCompileCache();
 runInside({
   connect: (events) => new PipeStream(pipe, { ...events, closed: () => exit(0) }),

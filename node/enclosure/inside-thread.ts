@@ -14,7 +14,7 @@ const { port, progress } = workerData as ThreadStart;
 
 // Not before the hooks of slim.ts are in place.
 const { runInside } = await import("./inside.ts");
-const { guardThread } = await import("./inside-guards.ts");
+const { guardThread } = await import("./thread-guard.ts");
 flushCompileCache();
 runInside({
   connect: (events) => new PortStream(port, events),

@@ -11,7 +11,7 @@ import {
   type SessionReply,
 } from "#mesh";
 import { MeshError, messageOf, parseSessionKey, type SessionId, type SessionKey } from "#proto";
-import { createLog } from "../log.ts";
+import { createLog, type Log } from "../log.ts";
 import type { EndReason } from "../session/end-reason.ts";
 import { crashed } from "../session/ending.ts";
 import { installFaultHandlers } from "../session/faults.ts";
@@ -21,7 +21,6 @@ import { loadApplication } from "../session/load-application.ts";
 import { installSessionTimers } from "../session/timers.ts";
 import { installWebClasses } from "../web/web.ts";
 import { WorkerLease } from "../worker/worker-lease.ts";
-import type { Guard } from "./inside-guards.ts";
 import {
   countProgress,
   type EnclosedBoot,
@@ -40,7 +39,8 @@ export interface InsideOptions {
   readonly connect: (events: PacketEvents) => PacketStream;
   readonly progress: ProgressRecord;
   readonly writeLog: (line: string) => void;
-  readonly guard: Guard;
+  /** Called before the application is loaded; what it returns, once it is loaded. */
+  readonly guard: (log: Log) => () => void;
   /** Ends this thread or process. */
   readonly exit: (code: number) => void;
 }

@@ -1,24 +1,14 @@
-// What code inside an enclosure may not do to those outside of it. A thread shares the process with its worker, so it is guarded as any
-// shared session is. A process is the session's own: it may end or change it as it likes, but not the other processes of the mesh.
+// A process of its own may be ended or changed by its session as that likes. Only signals to the other processes of the mesh end the session
+// instead.
 
 import { syncBuiltinESMExports } from "node:module";
 import { MeshError } from "#proto";
 import type { Log } from "../log.ts";
 import { current, outside } from "../session/current.ts";
 import { isOfTheNode } from "../worker/kill-target.ts";
-import { guardProcess } from "../worker/process-guard.ts";
 import { replaceFunction } from "../worker/replaced-function.ts";
-import { Warden } from "../worker/warden.ts";
 
-/** Called before the application is loaded; what it returns, once it is loaded. */
-export type Guard = (log: Log) => () => void;
-
-export const guardThread: Guard = (log) => {
-  const guard = guardProcess(new Warden({ running: () => current.getStore(), log }));
-  return () => guard.pin();
-};
-
-export const guardSignals: Guard = (log) => {
+export function guardSignals(log: Log): () => void {
   replaceFunction(process, "kill", (native) => {
     return function (this: unknown, ...parameters: unknown[]) {
       const session = current.getStore();
@@ -38,4 +28,4 @@ export const guardSignals: Guard = (log) => {
   });
   syncBuiltinESMExports();
   return () => {};
-};
+}
