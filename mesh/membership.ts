@@ -21,15 +21,16 @@ import {
 } from "#proto";
 import type { Clock } from "./clock.ts";
 import type { PeerSenses } from "./evidence.ts";
-import { Heartbeat, leaseKey } from "./heartbeat.ts";
+import { leaseKey } from "./heartbeat.ts";
 import type { Kv } from "./kv/port.ts";
 import { claimLease } from "./lease-claim.ts";
-import { OwnLease, type LeaseEffect } from "./lease.ts";
+import { LeaseKeeper } from "./lease-keeper.ts";
+import type { LeaseEffect } from "./lease.ts";
 import type { LogLine } from "./log.ts";
-import { Outage, type ContactAnswer } from "./outage.ts";
+import type { ContactAnswer } from "./outage.ts";
 import { pause } from "./pause.ts";
 import { PeerLeases } from "./peer-leases.ts";
-import { Relay, away, relayed, withRelay, type AskRelay, type RegistryKeys } from "./relay.ts";
+import { away, relayed, type AskRelay } from "./relay.ts";
 import type { LeaseTimings } from "./silence.ts";
 import { evicted, holds, joined, left, prevails } from "./view-change.ts";
 import { VIEW_KEY, ViewRegister } from "./view-register.ts";
@@ -121,13 +122,9 @@ class NodeMembership implements Membership {
   readonly #register: ViewRegister;
   readonly #peers: PeerLeases;
   #wanted: NodeRecord;
-  #lease: OwnLease | undefined;
-  readonly #relay: Relay;
-  /** The registry, on the way that leads there now. */
-  readonly #registry: RegistryKeys;
-  #heartbeat: Heartbeat | undefined;
-  #relayedHeartbeat: Heartbeat | undefined;
-  #outage: Outage | undefined;
+  readonly #lease: LeaseKeeper;
+  /** What the join waits for. */
+  #firstBeat: { readonly acknowledged: () => void; readonly failed: (error: MeshError) => void } | undefined;
   #stopWatch: (() => void) | undefined;
   #cancelReread: (() => void) | undefined;
   #joining: Promise<View> | undefined;
@@ -141,26 +138,35 @@ class NodeMembership implements Membership {
     const { kv, clock, log, timings, self, draw = Math.random, date = Date.now } = options;
     this.#options = options;
     this.#wanted = { ...self, state: "up", workers: [] };
-    this.#relay = new Relay({
-      self: self.id,
+    this.#lease = new LeaseKeeper({
+      kv,
       clock,
       log,
+      self,
+      timings,
+      isMember: () => this.#register.member,
       view: () => this.view,
-      ask: options.peers.relay ?? (async () => undefined),
-      onEpoch: (epoch) => {
-        if (epoch > this.view.epoch) this.#refreshSoon();
+      load: () => options.load(),
+      hasEnded: (id, incarnation) => this.#peers.hasEnded(id, incarnation),
+      ask: (node, timeoutMs) => options.peers.ask(node, timeoutMs),
+      relay: options.peers.relay ?? (async () => undefined),
+      onNewerView: () => this.#refreshSoon(),
+      onEffects: (effects) => {
+        for (const effect of effects) {
+          if (this.#register.member) this.#apply(effect);
+          else this.#applyBeforeJoin(effect);
+        }
       },
+      onOutcome: (acknowledged) => this.#onOutcome(acknowledged),
     });
-    // Before the join nobody would relay for us.
-    this.#registry = withRelay(kv, this.#relay, () => !this.#register.member || this.#outage?.inContact !== false);
     this.#register = new ViewRegister({
-      kv: this.#registry,
+      kv: this.#lease.registry,
       writer: self.incarnation,
       draw,
       clock,
       log,
       closing: this.#closing.signal,
-      mayRepair: () => this.#isLive,
+      mayRepair: () => this.#lease.isLive,
       repairHoldMs: timings.heartbeatMs * REPAIR_HOLD_HEARTBEATS,
       foundHoldMs: options.foundHoldMs ?? 0,
       founding: () => `${new Date(date()).toISOString()}/${self.incarnation}`,
@@ -189,7 +195,7 @@ class NodeMembership implements Membership {
   }
 
   get suspended(): boolean {
-    return !this.#register.member || !this.#isLive;
+    return !this.#register.member || !this.#lease.isLive;
   }
 
   join(workers: readonly WorkerRecord[]): Promise<View> {
@@ -216,7 +222,7 @@ class NodeMembership implements Membership {
       this.#leaving = true;
       try {
         await this.#register.change((base) => left(base, id, incarnation), CHANGE_MS);
-        await this.#dropLease();
+        await this.#lease.drop();
       } finally {
         await this.close();
       }
@@ -238,8 +244,7 @@ class NodeMembership implements Membership {
   }
 
   answerContact(nodeId: string, incarnation: string): boolean {
-    if (!this.#register.member || this.#outage === undefined) return false;
-    if (!this.#over && this.#outage.inContact) return false;
+    if (!this.#register.member || (!this.#over && this.#lease.inContact)) return false;
     return this.#peers.promise(nodeId, incarnation);
   }
 
@@ -247,7 +252,7 @@ class NodeMembership implements Membership {
     const { kv, log } = this.#options;
     const its = ask.key === VIEW_KEY || ask.key === leaseKey(nodeId);
     // Only our own contact counts: what a peer does for us we cannot do for others.
-    const able = this.#register.member && !this.#over && this.#outage?.inContact === true;
+    const able = this.#register.member && !this.#over && this.#lease.inContact;
     return its && able ? relayed(kv, ask, this.view.epoch, log) : away(this.view.epoch);
   }
 
@@ -278,7 +283,7 @@ class NodeMembership implements Membership {
     // Not `view`: a watch may have shown a newer one, which nobody was told of while we had not joined.
     this.#onView(this.view);
     this.#peers.start();
-    this.#outage?.start();
+    this.#lease.joined();
     this.#rereadLater(1);
     void this.#peers.readAll();
     return view;
@@ -286,80 +291,36 @@ class NodeMembership implements Membership {
 
   /** Resolves with the first acknowledgement. */
   async #renewLease(revision: number, limitMs: number): Promise<void> {
-    const { kv, clock, log, self, timings, events } = this.#options;
-    const lease = new OwnLease({ incarnation: self.incarnation, suspendMs: timings.suspendMs, revision });
-    const first = Promise.withResolvers<void>();
-    const cancel = clock.timer(limitMs, () =>
-      first.reject(new MeshError("registry_unavailable", "the registry did not take the lease of this node in time")),
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    const cancel = this.#options.clock.timer(limitMs, () =>
+      reject(new MeshError("registry_unavailable", "the registry did not take the lease of this node in time")),
     );
-    this.#lease = lease;
-    this.#outage = new Outage({
-      self: self.id,
-      clock,
-      log,
-      timings,
-      lease,
-      view: () => this.view,
-      hasEnded: (id, incarnation) => this.#peers.hasEnded(id, incarnation),
-      ask: (node, timeoutMs) => this.#options.peers.ask(node, timeoutMs),
-      relay: () => this.#relayedHeartbeat?.now(),
-      onContactFound: (nodeId) => this.#relay.prefer(nodeId),
-      onEffects: (effects) => {
-        for (const effect of effects) this.#apply(effect);
-      },
-    });
-    const beating = {
-      clock,
-      log,
-      lease,
-      key: leaseKey(self.id),
-      heartbeatMs: timings.heartbeatMs,
-      epoch: () => (this.#register.member ? this.view.epoch : 0),
-      load: () => this.#options.load(),
-    };
-    this.#relayedHeartbeat = new Heartbeat({
-      ...beating,
-      kv: this.#relay,
-      onEffects: (effects) => {
-        for (const effect of effects) this.#apply(effect);
-      },
-      // Whoever is helped like this judges nobody: it sees the leases of the others by chance.
-      onOutcome: () => {},
-    });
-    this.#heartbeat = new Heartbeat({
-      ...beating,
-      kv,
-      onEffects: (effects) => {
-        if (this.#register.member) for (const effect of effects) this.#apply(effect);
-        else for (const effect of effects) this.#applyBeforeJoin(effect, first.reject);
-      },
-      onOutcome: (sentAt) => {
-        if (sentAt !== undefined) {
-          this.#outage?.contact(sentAt);
-          this.#relay.rest();
-          first.resolve();
-        }
-        this.#peers.contact(sentAt !== undefined);
-        const loads = this.#peers.freshLoads();
-        if (loads !== undefined && this.#register.member && !this.#over) events.onLoads(loads);
-      },
-    });
-    this.#heartbeat.start();
-    this.#closing.signal.addEventListener("abort", () => first.reject(ended()), { once: true });
+    this.#firstBeat = { acknowledged: resolve, failed: reject };
+    this.#lease.begin(revision);
+    this.#closing.signal.addEventListener("abort", () => reject(ended()), { once: true });
     try {
-      await first.promise;
+      await promise;
     } finally {
       cancel();
     }
   }
 
-  #applyBeforeJoin(effect: LeaseEffect, fail: (error: MeshError) => void): void {
+  #onOutcome(acknowledged: boolean): void {
+    if (acknowledged) this.#firstBeat?.acknowledged();
+    this.#peers.contact(acknowledged);
+    const loads = this.#peers.freshLoads();
+    if (loads !== undefined && this.#register.member && !this.#over) this.#options.events.onLoads(loads);
+  }
+
+  #applyBeforeJoin(effect: LeaseEffect): void {
     // Nothing runs here yet, so a lease that lapsed while the registry was slow needs no look at the view.
     if (effect.type === "confirm") {
-      for (const next of this.#lease?.confirmed(effect.until, this.#options.clock.now()) ?? []) this.#apply(next);
+      this.#lease.confirmed(effect.until);
     } else if (effect.type === "fenced") {
       const { id } = this.#options.self;
-      fail(new MeshError("bad_config", `another process took the node id "${id}" while this one joined`, { node: id }));
+      this.#firstBeat?.failed(
+        new MeshError("bad_config", `another process took the node id "${id}" while this one joined`, { node: id }),
+      );
       void this.close();
     } else if (effect.type === "deadline") {
       this.#apply(effect);
@@ -394,8 +355,7 @@ class NodeMembership implements Membership {
     this.#confirming = true;
     try {
       await this.#reread();
-      const effects = this.#lease?.confirmed(until, this.#options.clock.now()) ?? [];
-      for (const effect of effects) this.#apply(effect);
+      this.#lease.confirmed(until);
     } catch (error) {
       this.#options.log("debug", "the view cannot be read to resume", { error: messageOf(error) });
     } finally {
@@ -409,12 +369,10 @@ class NodeMembership implements Membership {
    * this is the end.
    */
   #placed(base: View): View {
-    if (this.#leaving || this.#lease === undefined) return base;
+    if (this.#leaving || !this.#lease.begun) return base;
     const { id, incarnation } = this.#wanted;
-    if (this.#register.member && !holds(base, id, incarnation) && !this.#isLive) {
-      for (const effect of this.#lease.fence("the view does not hold this node any more: others evicted it")) {
-        this.#apply(effect);
-      }
+    if (this.#register.member && !holds(base, id, incarnation) && !this.#lease.isLive) {
+      this.#lease.fence("the view does not hold this node any more: others evicted it");
       throw ended();
     }
     const outcome = joined(base, this.#wanted);
@@ -429,7 +387,7 @@ class NodeMembership implements Membership {
    * once. We go on only when our lease never lapsed: else whatever of us was left may have been given up for good reason.
    */
   #overrules(stranger: View): boolean {
-    if (this.#isLive && prevails(this.view, stranger)) {
+    if (this.#lease.isLive && prevails(this.view, stranger)) {
       this.#options.log("warn", "another mesh was founded in this registry; it gives way to ours, which is older", {
         theirs: stranger.founding,
         ours: this.view.founding,
@@ -437,11 +395,9 @@ class NodeMembership implements Membership {
       return true;
     }
     const { founding } = this.view;
-    for (const effect of this.#lease?.fence(
+    this.#lease.fence(
       `the registry holds the mesh that was founded at ${stranger.founding}; ours (${founding}) gives way to it`,
-    ) ?? []) {
-      this.#apply(effect);
-    }
+    );
     return false;
   }
 
@@ -486,7 +442,7 @@ class NodeMembership implements Membership {
       // The next heartbeat writes over it. Out of turn, a lease of ours that cannot be read would call for itself without end.
       return;
     }
-    if (lease.state !== "live" || lease.incarnation !== this.#wanted.incarnation) this.#heartbeat?.now();
+    if (lease.state !== "live" || lease.incarnation !== this.#wanted.incarnation) this.#lease.beatNow();
   }
 
   #viewSighted(value: Uint8Array | undefined): void {
@@ -533,7 +489,7 @@ class NodeMembership implements Membership {
   #fenced(reason: string): void {
     this.#options.log("error", "fenced: this node was evicted; its sessions end here", { reason });
     // Before the event: the next life of this node waits for the lease to run out unless it is gone.
-    this.#ended ??= this.#end().then(() => this.#dropLease());
+    this.#ended ??= this.#end().then(() => this.#lease.drop());
     this.#options.events.onFenced(reason);
   }
 
@@ -542,22 +498,7 @@ class NodeMembership implements Membership {
     this.#cancelReread?.();
     this.#stopWatch?.();
     this.#peers.stop();
-    this.#outage?.stop();
-    this.#relay.stop();
-    await Promise.all([this.#heartbeat?.stop(), this.#relayedHeartbeat?.stop()]);
-  }
-
-  /** Best effort: whoever finds a lease that nobody renews waits, and evicts its holder. */
-  async #dropLease(): Promise<void> {
-    await Promise.all([this.#heartbeat?.stop(), this.#relayedHeartbeat?.stop()]);
-    const revision = this.#lease?.revision ?? 0;
-    if (revision === 0) return;
-    const write = await this.#registry.remove(leaseKey(this.#wanted.id), revision);
-    if (write.status !== "written") this.#options.log("debug", "the lease was not removed", { status: write.status });
-  }
-
-  get #isLive(): boolean {
-    return this.#lease?.isLive(this.#options.clock.now()) ?? false;
+    await this.#lease.stop();
   }
 
   get #over(): boolean {

@@ -101,7 +101,8 @@ export class Relay implements RegistryKeys {
         if (answer === undefined || answer.outcome === "away" || answer.outcome === "unknown") continue;
         this.#first = node.id;
         this.#tellHelper(node.id);
-        this.#options.onEpoch(answer.epoch);
+        // Not after a read: it may be the very one that is to show that view.
+        if (ask.operation !== "get") this.#options.onEpoch(answer.epoch);
         return answer;
       }
       this.#first = order[PEERS_TRIED_MAX % Math.max(1, order.length)]?.id;
