@@ -61,6 +61,16 @@ describe.each(["shared", "thread", "process"])("a session of isolation %s", (kin
     expect(Buffer.from(await response.arrayBuffer()).equals(body)).toBe(true);
   });
 
+  test("carries many bodies at a time, more than may be under way", async () => {
+    const world = World.open();
+    const bodies = Array.from({ length: 16 }, (_, at) => Buffer.alloc(1_000_000, String.fromCharCode(97 + at)));
+    const echoes = bodies.map(async (body) => {
+      const response = await world.fetch(a, { path: "/echo", body });
+      return Buffer.from(await response.arrayBuffer()).equals(body);
+    });
+    expect(new Set(await Promise.all(echoes))).toEqual(new Set([true]));
+  });
+
   test("makes no more of an answer than is read, and nothing after its reader has gone", async () => {
     const world = World.open();
     const response = await world.fetch(a, { path: "/endless" });
