@@ -19,7 +19,14 @@ const NAMESPACES = new Set(["Atomics", "Intl", "JSON", "Math", "Reflect", "Tempo
 const LEFT_ALONE: ReadonlySet<object> = new Set([RegExp.prototype]);
 
 /** Set on single objects often enough; become accessors, which costs those who read them a call. */
-const INHERITED: ReadonlySet<PropertyKey> = new Set(["toString", "toLocaleString", "valueOf", "toJSON"]);
+const INHERITED: ReadonlySet<PropertyKey> = new Set([
+  "toString",
+  "toLocaleString",
+  "valueOf",
+  "toJSON",
+  "catch",
+  "finally",
+]);
 
 /** All that inherits from these can be set on single objects: any object is assigned anything, and errors are given names and messages. */
 const OFTEN_INHERITED: ReadonlySet<unknown> = new Set([
@@ -88,7 +95,7 @@ function unnamed(): object[] {
   ].map((iterator) => Object.getPrototypeOf(iterator));
   const asyncIterator: unknown = Object.getPrototypeOf(Object.getPrototypeOf(async function* () {}.prototype));
   const typedArray: unknown = Object.getPrototypeOf(Uint8Array);
-  const generators = functions.map((fn) => prototypeOf(fn));
+  const generators = functions.map((fn): unknown => Object.getOwnPropertyDescriptor(fn, "prototype")?.value);
   return [
     ...functions.map((fn) => fn.constructor),
     ...functions,

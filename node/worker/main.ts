@@ -9,7 +9,7 @@ import { installSessionTimers } from "../session/timers.ts";
 import { installWebClasses } from "../web/web.ts";
 import { freezeGlobals, globalNames } from "./frozen-globals.ts";
 import { guardProcess } from "./process-guard.ts";
-import { separateStackPreparation } from "./stack-preparation.ts";
+import { assignApart } from "./replaced-function.ts";
 import { Warden } from "./warden.ts";
 import { WorkerServer } from "./worker.ts";
 
@@ -36,11 +36,14 @@ installSessionTimers();
 installWebClasses();
 const running = () => current.getStore();
 const guard = guardProcess(new Warden({ running, log }));
-separateStackPreparation(running);
+// Libraries that want to know their caller set it for a moment. One that forgot to put it back would decide over everybody's errors.
+assignApart(Error, "prepareStackTrace", running);
 const globals = globalNames();
 
 try {
   const worker = await WorkerServer.create(boot, tell, exit);
+  // Node itself ends a worker whose primary is gone.
+  process.on("exit", () => worker.letGo());
   process.on("message", (message: ToWorker) => {
     worker.receive(message);
     if (message.type === "stop") void worker.stop(message.reason, message.limitMs);

@@ -7,7 +7,7 @@ import { syncBuiltinESMExports } from "node:module";
 import { getCallSites } from "node:util";
 import { isOfTheNode } from "./kill-target.ts";
 import { guardListeners } from "./process-listeners.ts";
-import { guardAssignment, isCallable, replaceFunction } from "./replaced-function.ts";
+import { assignApart, isCallable, replaceFunction } from "./replaced-function.ts";
 import type { Warden } from "./warden.ts";
 
 const LEAVE_IT = "it belongs to all sessions; leave it as it is";
@@ -60,10 +60,7 @@ const LISTENERS = [
 const GUARDED = [...Object.keys(BANNED), ...Object.keys(CONDITIONS), ...LISTENERS, "cwd"];
 
 export interface ProcessGuard {
-  /**
-   * To be called when the application is loaded and may change nothing any more: what stands on `process` then stays. An assignment by a
-   * session is without effect, since libraries that patch `process` when they are first used mean no harm.
-   */
+  /** To be called when the application is loaded: what stands on `process` then stays, for all but the session that assigns something. */
   pin(): void;
 }
 
@@ -83,12 +80,7 @@ export function guardProcess(warden: Warden): ProcessGuard {
   syncBuiltinESMExports();
   return {
     pin: () => {
-      const mayAssign = (name: string) => (): boolean => {
-        const session = warden.running();
-        if (session !== undefined) warden.ignored(session, `assigning process.${name}`, LEAVE_IT);
-        return session === undefined;
-      };
-      for (const name of GUARDED) guardAssignment(process, name, mayAssign(name));
+      for (const name of GUARDED) keepApart(process, "process", name, warden);
       // The rest, which is read often or patched by nobody, in the cheapest way.
       for (const [name, property] of Object.entries(Object.getOwnPropertyDescriptors(process))) {
         if (property.configurable === true && isCallable(property.value)) {
@@ -118,22 +110,28 @@ function ban(
   });
 }
 
+function keepApart(holder: object, holderName: string, name: string, warden: Warden): void {
+  assignApart(holder, name, warden.running, {
+    told: (session) =>
+      warden.tell(session, `${holderName}.${name} is changed for no other than the session that assigns it`),
+    // Node itself calls it, to tell of the session's own faults.
+    kept: name !== "emit",
+  });
+}
+
 /** One stream for all: who ends it silences everybody, the log included. */
 function guardOutput(name: "stdout" | "stderr", warden: Warden): void {
   const stream = process[name];
+  const holderName = `process.${name}`;
   for (const method of ["end", "destroy", "destroySoon", "removeAllListeners"]) {
     // A stream that has failed, because nobody reads it any more, is destroyed by Node on behalf of who happened to write.
     const condition = (): string | undefined =>
       method === "destroy" && callerIsNode("errorOrDestroy") ? undefined : "write to it, and leave it open";
-    ban(stream, `process.${name}`, method, condition, warden);
-    guardAssignment(stream, method, () => warden.running() === undefined);
+    ban(stream, holderName, method, condition, warden);
+    keepApart(stream, holderName, method, warden);
   }
   replaceFunction(stream, "write", (native) => native.bind(stream));
-  guardAssignment(stream, "write", () => {
-    const session = warden.running();
-    if (session !== undefined) warden.ignored(session, `assigning process.${name}.write`, LEAVE_IT);
-    return session === undefined;
-  });
+  keepApart(stream, holderName, "write", warden);
 }
 
 function signalOfNode([pid, signal]: readonly unknown[]): string | undefined {

@@ -45,7 +45,10 @@ export function guardListeners(target: NodeJS.EventEmitter, warden: Warden): voi
           return Reflect.apply(original, target, [event, listener, ...more]);
         }
         if (FAULTS.has(event)) {
-          warden.ignored(session, `process.${name}("${String(event)}")`, "what escapes from a session ends it");
+          warden.tell(
+            session,
+            `process.${name}("${String(event)}") of a session listens to nothing: its faults end it`,
+          );
           return target;
         }
         const wrapper = contained(warden, session, target, listener, once ? drop : undefined);

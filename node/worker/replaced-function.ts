@@ -17,15 +17,40 @@ export function replaceFunction(holder: object, name: string, wrap: (native: Cal
   Object.defineProperty(holder, name, { value, writable: true, configurable: true, enumerable });
 }
 
-/** From now on an assignment changes the function only where `allowed` says so, and nothing can delete or redefine it. */
-export function guardAssignment(holder: object, name: string, allowed: () => boolean): void {
+interface Apart<Session> {
+  /** Hears of each assignment by a session. */
+  readonly told?: (session: Session) => void;
+  /** False: an assignment by a session is forgotten. Default: it counts for that session. */
+  readonly kept?: boolean;
+}
+
+/**
+ * From now on nothing can delete or redefine the property, and an assignment by a session counts for no other: libraries that wrap such a
+ * function when they are first used go on. `running`: whose code runs; undefined: nobody's, whose assignment is for all.
+ */
+export function assignApart<Session extends object>(
+  holder: object,
+  name: string,
+  running: () => Session | undefined,
+  { told, kept = true }: Apart<Session> = {},
+): void {
   const property = Object.getOwnPropertyDescriptor(holder, name);
   if (property?.configurable !== true || !("value" in property)) return;
-  let value: unknown = property.value;
+  let shared: unknown = property.value;
+  const own = new WeakMap<object, unknown>();
   Object.defineProperty(holder, name, {
-    get: () => value,
-    set(next: unknown) {
-      if (allowed()) value = next;
+    get: () => {
+      const session = running();
+      return session !== undefined && own.has(session) ? own.get(session) : shared;
+    },
+    set: (value: unknown) => {
+      const session = running();
+      if (session === undefined) {
+        shared = value;
+        return;
+      }
+      if (kept) own.set(session, value);
+      told?.(session);
     },
     enumerable: property.enumerable ?? false,
     configurable: false,

@@ -49,12 +49,12 @@ export class Warden {
     throw error;
   }
 
-  /** For what libraries do in good faith: it is without effect, the session goes on, and the log tells the first time. */
-  ignored(session: GuardedSession, what: string, why: string): void {
-    if (this.#told.has(what)) return;
-    this.#told.add(what);
-    const { stack } = new Error(what);
-    outside(() => this.#log.warn(`${what} in a session is without effect: ${why}`, { session: session.id.key, stack }));
+  /** Of what libraries do in good faith, and what therefore ends nothing but does not have its usual effect. Once for each text. */
+  tell(session: GuardedSession, text: string): void {
+    if (this.#told.has(text)) return;
+    this.#told.add(text);
+    const { stack } = new Error(text);
+    outside(() => this.#log.warn(text, { session: session.id.key, stack }));
   }
 
   /** An error of a listener that the session left on something shared. */

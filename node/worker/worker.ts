@@ -203,6 +203,11 @@ export class WorkerServer {
     await this.#close();
   }
 
+  /** The process ends at once, whatever of it is under way. */
+  letGo(): void {
+    this.#guard.letGo();
+  }
+
   /** After `stop`: lets peers, who read of our leave in their views, have their last answers. */
   async leave(graceMs: number): Promise<void> {
     await this.#listener?.deserted(graceMs);
