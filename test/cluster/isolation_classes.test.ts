@@ -55,13 +55,13 @@ function isRunning(pid: number): boolean {
 
 describe("in a mesh of two nodes", () => {
   let mesh: TestMesh;
-  let nats: NatsLink;
+  let nats: NatsLink | undefined;
   beforeAll(async () => {
     mesh = await startMesh({ app: APP, nodes: 2, workers: 1, env: { MESH_THREADS_MAX: "4", MESH_PROCESSES_MAX: "4" } });
     nats = await connectNats(mesh.nats, { name: "a client of the registry" });
   });
   afterAll(async () => {
-    await nats.close();
+    await nats?.close();
     await mesh.stop();
   });
   const gateways = (): string[] => mesh.nodes.map(({ gateway }) => gateway);
@@ -86,7 +86,7 @@ describe("in a mesh of two nodes", () => {
   test.each(KINDS)("the registry tells of a session of isolation %s", async (kind) => {
     const { socket } = await openSocket(gateways()[0] ?? "", `${kind}/told`);
     const told = await eventually(async () => {
-      const answer = await nats.request(`mesh.${mesh.name}.registry.get`, { kind, name: "told" }, SOON_MS);
+      const answer = await nats?.request(`mesh.${mesh.name}.registry.get`, { kind, name: "told" }, SOON_MS);
       const session = record(record(answer, "answer")["session"], "session");
       return session["sockets"] === 1 && session;
     }, SOON_MS);
