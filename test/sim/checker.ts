@@ -1,16 +1,7 @@
 // Sees all of the mesh at once and in true time, and holds it to the invariants of docs/protocol.md after every step. The first violation
 // ends the run. It also counts what happened, so that one sees whether the faults bite. It changes nothing in the mesh.
 
-import {
-  compareFences,
-  decodeLease,
-  decodeView,
-  formatFence,
-  type Fence,
-  type SessionKey,
-  type View,
-  type WorkerId,
-} from "#proto";
+import { decodeLease, decodeView, formatFence, type Fence, type SessionKey, type View, type WorkerId } from "#proto";
 import type { EndReason, Server } from "./host.ts";
 import type { SimNode } from "./node.ts";
 import type { Timeline } from "./timeline.ts";
@@ -31,6 +22,8 @@ export interface Strictness {
   readonly keepsLeases: boolean;
   /** Nothing but workers' deaths and orderly stops ends sessions: 4, 5, 7. */
   readonly keepsSessions: boolean;
+  /** Somebody reaches the registry at any time that it is there, so a mesh that it forgot is told it again. */
+  readonly keepsMesh: boolean;
 }
 
 export interface Counts {
@@ -73,9 +66,9 @@ export class Checker {
     ended: { stopped: 0, crashed: 0, killed: 0, moved: 0, drained: 0, evicted: 0, lost: 0 },
   };
   violation: Violation | undefined;
-  /** The run has met a known limit. */
-  cutShort = false;
-  strictness: Strictness = { keepsLeases: false, keepsSessions: false };
+  /** What the registry forgot, when that is a known limit: the run ends there, and is counted. */
+  cutShort: string | undefined;
+  strictness: Strictness = { keepsLeases: false, keepsSessions: false, keepsMesh: false };
   trace: ((line: string) => void) | undefined;
   /** The registry has lost what it had acknowledged: whom it does not know may have to go. */
   #forgot = false;
@@ -84,11 +77,16 @@ export class Checker {
   /** Names that two servers of are in memory, one of which must not act. */
   readonly #doubles = new Set<SessionKey>();
   readonly #fences = new Map<SessionKey, Fence>();
+  /** Who has read the state of a name last. */
+  readonly #readers = new Map<string, Fence>();
   readonly #acknowledged = new Map<string, number>();
   readonly #started = new Map<string, WorkerId>();
   /** Lives of nodes, and what became of them, as the registry was told. */
   readonly #lives = new Map<string, SimNode>();
   readonly #evicted = new Set<string>();
+  /** Of all views that were stored. */
+  readonly #listed = new Set<string>();
+  #founding = "";
 
   constructor(timeline: Timeline) {
     this.#timeline = timeline;
@@ -101,18 +99,15 @@ export class Checker {
   /** True once the run is over. */
   readonly afterStep = (): boolean => {
     if (this.#doubles.size > 0) this.#checkDoubles();
-    return this.violation !== undefined || this.cutShort;
+    return this.violation !== undefined || this.cutShort !== undefined;
   };
 
-  /**
-   * The registry goes back. A node that was evicted and has not heard of it can then find itself in the view again: a limit that
-   * docs/protocol.md names. Such a run ends here, and is counted.
-   */
+  /** The registry goes back. What it forgets may be what keeps two servers apart; those are the limits that docs/protocol.md names. */
   forgets(): void {
     this.#forgot = true;
     for (const [incarnation, node] of this.#lives) {
       const unaware = node.running && node.incarnation === incarnation && !node.leaving && !node.fencing;
-      if (unaware && this.#evicted.has(incarnation)) this.cutShort = true;
+      if (unaware && this.#evicted.has(incarnation)) this.#limit("an eviction that the evicted had not heard of");
     }
   }
 
@@ -123,7 +118,7 @@ export class Checker {
     this.counts.activations++;
     this.trace?.(`${worker.id} activates ${key} ${formatFence(server.fence)}`);
     const before = this.#fences.get(key);
-    if (before !== undefined && compareFences(server.fence, before) <= 0) {
+    if (before !== undefined && !isAfter(server.fence, before)) {
       this.fail(2, `${key} got ${formatFence(server.fence)} on ${worker.id} after ${formatFence(before)}`);
     }
     this.#fences.set(key, server.fence);
@@ -176,18 +171,33 @@ export class Checker {
     this.acts(worker, `starts a handler of ${server.id.key}`);
   }
 
+  /** Whatever is not alive has ended for a reason that was recorded. */
+  checkReasons(): void {
+    for (const [key, places] of this.#places) {
+      for (const { worker } of places) {
+        if (!worker.process.alive || worker.closed)
+          this.fail(10, `${key} went with ${worker.id} for no recorded reason`);
+      }
+    }
+  }
+
   /** Runs session code, writes or answers. */
   acts(worker: SimWorker, what: string): void {
     if (!(worker.clock.now() < worker.deadline)) this.fail(3, `${worker.id} ${what} past its deadline`);
     if (this.#isEvicted(worker)) this.fail(3, `${worker.id} ${what} although it was evicted`);
   }
 
-  read(key: string, value: number): void {
+  read(key: string, fence: Fence, value: number): void {
+    this.#readers.set(key, fence);
     const acknowledged = this.#acknowledged.get(key) ?? 0;
     if (value < acknowledged) this.fail(8, `${key} reads ${value} after ${acknowledged} was acknowledged`);
   }
 
-  wrote(key: string, value: number): void {
+  wrote(key: string, fence: Fence, value: number): void {
+    const reader = this.#readers.get(key);
+    if (reader !== undefined && isAfter(reader, fence)) {
+      this.fail(8, `${formatFence(fence)} writes ${value} for ${key}, which ${formatFence(reader)} has read`);
+    }
     const acknowledged = this.#acknowledged.get(key) ?? 0;
     if (value <= acknowledged)
       this.fail(8, `${value} is written for ${key} over ${acknowledged}, which a client has seen`);
@@ -255,7 +265,30 @@ export class Checker {
     this.#removed(lease.incarnation, `${lease.by} evicts it`);
   }
 
+  #limit(forgotten: string): void {
+    this.cutShort ??= forgotten;
+  }
+
+  /** A newcomer cannot know of those whom the registry has forgotten, until they say so. */
+  #checkMemory(view: View, before: View | undefined): void {
+    if (this.#founding !== "" && view.founding !== this.#founding && before === undefined) {
+      if (this.strictness.keepsMesh)
+        this.fail(5, "a newcomer founded another mesh beside members who reach the registry");
+      this.#limit("the mesh, which no member told it again before a newcomer founded another");
+    }
+    this.#founding = view.founding;
+    for (const [incarnation, node] of this.#lives) {
+      const lives = node.running && node.incarnation === incarnation && !node.leaving && !node.fencing;
+      if (!lives || !this.#listed.has(incarnation) || this.#evicted.has(incarnation)) continue;
+      const known = [view, before].some((one) => one?.nodes.some((other) => other.incarnation === incarnation));
+      if (!known) this.#limit("a join, until its node says so");
+    }
+  }
+
   #viewWritten(view: View, before: View | undefined): void {
+    if (this.#forgot) this.#checkMemory(view, before);
+    else this.#founding = view.founding;
+    for (const node of view.nodes) this.#listed.add(node.incarnation);
     this.trace?.(
       `view ${view.epoch}: ${view.nodes.map((node) => `${node.incarnation}:${node.workers.length}`).join(" ")}`,
     );
@@ -289,4 +322,9 @@ export class Checker {
       if (able.length > 1) this.fail(1, `${key} has servers on ${able.map(({ worker }) => worker.id).join(" and ")}`);
     }
   }
+}
+
+/** Its own, so that a mistake in the product's is not judged by itself. */
+function isAfter(a: Fence, b: Fence): boolean {
+  return a.epoch > b.epoch || (a.epoch === b.epoch && a.claim > b.claim);
 }

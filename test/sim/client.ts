@@ -19,7 +19,7 @@ export class Clients {
 
   constructor(sim: Simulation, names: number) {
     this.#sim = sim;
-    this.#names = Array.from({ length: names }, (_, at) => parseSessionKey(`${at % 4 === 3 ? "wide" : "room"}/${at}`));
+    this.#names = Array.from({ length: names }, (_, at) => parseSessionKey(`${at % 2 === 1 ? "wide" : "room"}/${at}`));
   }
 
   get names(): readonly SessionId[] {
@@ -67,6 +67,11 @@ export class Clients {
     } finally {
       this.#open.delete(name);
     }
+  }
+
+  /** Requests that still may be answered. */
+  get underWay(): boolean {
+    return [...this.#open.values()].some(({ worker }) => worker.process.alive && !worker.closed);
   }
 
   /** What should have been answered by now, at a gateway that lives and was never stopped. */

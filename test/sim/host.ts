@@ -23,6 +23,7 @@ interface Waiting {
   readonly call: SessionCall;
   readonly resolve: (reply: SessionReply) => void;
   readonly reject: (error: MeshError) => void;
+  readonly untilMs: number;
   started: boolean;
 }
 
@@ -89,7 +90,8 @@ export class SimHost implements SessionHost {
     return new Promise((resolve, reject) => {
       const server = this.servers.get(call.id.key);
       if (server === undefined) return reject(stopped(call));
-      server.queue.push({ call, resolve, reject, started: false });
+      const untilMs = this.#worker.clock.now() + call.timeoutMs;
+      server.queue.push({ call, resolve, reject, untilMs, started: false });
       this.#next(server);
     });
   }
@@ -126,16 +128,22 @@ export class SimHost implements SessionHost {
     if (server.busy || server.value === undefined || server.queue.length === 0) return;
     server.busy = true;
     this.#whenOpen(server, () => {
-      const request = server.queue[0];
+      let request = server.queue[0];
+      while (request !== undefined && request.untilMs < this.#worker.clock.now()) {
+        request.reject(new MeshError("timeout", "the request waited too long"));
+        server.queue.shift();
+        request = server.queue[0];
+      }
       if (request === undefined) {
         server.busy = false;
         return;
       }
-      request.started = true;
-      this.#checker.handlerStarted(this.#worker, server, request.call.url);
+      const due = request;
+      due.started = true;
+      this.#checker.handlerStarted(this.#worker, server, due.call.url);
       const ms = this.#handlerMs();
-      if (ms === 0) this.#write(server, request);
-      else this.#worker.clock.timer(ms, () => this.#write(server, request));
+      if (ms === 0) this.#write(server, due);
+      else this.#worker.clock.timer(ms, () => this.#write(server, due));
     });
   }
 

@@ -17,6 +17,8 @@ const LINK_GRACE_MS = 1_000;
 const STOP_LIMIT_MS = 3_000;
 /** Sessions of a draining node that nobody ends. */
 const DRAIN_LIMIT_MS = 3_000;
+/** Workers outlive their primary by a moment. */
+const ORPHAN_MS = 150;
 /** What restarts a process that has ended. */
 const SUPERVISOR_MS = 1_000;
 
@@ -32,6 +34,8 @@ export class SimNode {
   membership: Membership | undefined;
   incarnation = "";
   workers: SimWorker[] = [];
+  /** Workers whose primary has died. */
+  readonly #orphans: SimWorker[] = [];
   /** Rises with each life, so that what a former one started does nothing. */
   #life = 0;
   #forks = 0;
@@ -187,6 +191,23 @@ export class SimNode {
     sim.network.died(this.primary, silently);
   }
 
+  /** Its workers notice that it is gone and end, each in its own time, or when they go on after a stop. */
+  killPrimary(): void {
+    if (this.down) return;
+    const { sim } = this;
+    this.down = true;
+    this.#life++;
+    this.client.drop();
+    sim.timeline.kill(this.primary);
+    sim.network.died(this.primary, false);
+    this.#orphans.push(...this.workers);
+    for (const worker of this.workers) {
+      // Behind a firewall that refuses in their name nobody can tell that they outlive it: decision 4 has no answer to that.
+      const ms = sim.network.refusing.has(this.id) ? 0 : sim.random.between(1, ORPHAN_MS);
+      sim.timeline.after(ms, worker.process, () => this.#bury(worker, false));
+    }
+  }
+
   killWorker(index: number): void {
     const worker = this.workers[index];
     if (this.down || worker === undefined || !worker.process.alive) return;
@@ -207,6 +228,12 @@ export class SimNode {
 
   get processes(): Process[] {
     return [this.primary, ...this.workers.map((worker) => worker.process)];
+  }
+
+  /** Whatever of it was stopped goes on, what is left of former lives as well. */
+  resume(): void {
+    for (const process of this.processes) this.sim.timeline.resume(process);
+    for (const { process } of this.#orphans.splice(0)) this.sim.timeline.resume(process);
   }
 
   /** Drains, leaves and ends. */

@@ -131,6 +131,8 @@ export class RegistryClient implements Kv {
   lateness = 0;
   /** How late watches are, at most, and in any order. */
   watchDelayMs = 0;
+  /** Longest way of a request, and of its answer. */
+  slowMs = 4;
   unknown = 0;
 
   constructor(registry: Registry, process: Process) {
@@ -226,12 +228,12 @@ export class RegistryClient implements Kv {
       const giveUp = timeline.after(OPERATION_MS, this.#process, () => resolve("none"));
       const late = random.chance(lateness) ? OPERATION_MS * random.between(0.5, 3) : 0;
       if (this.#cut || random.chance(this.requestLoss)) return;
-      timeline.after(late + this.#travel(), undefined, () => {
+      timeline.after(late + random.between(0.2, this.slowMs), undefined, () => {
         // What a server took before it went away may still be written, or not.
         if (this.#cut || (this.#registry.down && !random.chance(0.02))) return;
         const value = operation();
         if (this.#registry.down || random.chance(this.answerLoss)) return;
-        timeline.after(this.#travel(), this.#process, () => {
+        timeline.after(random.between(0.2, this.slowMs), this.#process, () => {
           if (this.#cut) return;
           giveUp();
           resolve({ value });

@@ -42,7 +42,7 @@ console.log(
     `${seconds.toFixed(1)} s, ${((seconds * 1e6) / totals.steps).toFixed(1)} us a step`,
 );
 if (totals.cutShort > 0)
-  console.log(`${totals.cutShort} runs met a known limit (a registry that forgot an eviction) and ended there`);
+  console.log(`${totals.cutShort} runs met a known limit of a registry that forgets, and ended there`);
 console.log(
   Object.entries(totals.counts)
     .map(([name, times]) => `${name} ${times}`)

@@ -5,6 +5,8 @@ import { Random } from "./random.ts";
 export type Fault =
   /** All processes of a node end at once; `silently`: its machine loses power. It starts again after `ms`. */
   | { readonly kind: "kill"; readonly node: number; readonly silently: boolean; readonly ms: number }
+  /** The primary alone dies; its workers follow when they notice. */
+  | { readonly kind: "kill_primary"; readonly node: number; readonly ms: number }
   | { readonly kind: "kill_worker"; readonly node: number; readonly worker: number }
   /** Stopped for `ms`. */
   | { readonly kind: "pause"; readonly node: number; readonly what: "primary" | "worker" | "all"; readonly ms: number }
@@ -12,17 +14,22 @@ export type Fault =
   | { readonly kind: "part"; readonly node: number; readonly from: number; readonly oneWay: boolean }
   /** Nothing passes between these nodes and the others. */
   | { readonly kind: "isolate"; readonly node: number }
+  /** Two nodes lose the registry and all others, but not each other. */
+  | { readonly kind: "strand"; readonly node: number; readonly with: number }
   | { readonly kind: "firewall"; readonly node: number }
   | { readonly kind: "heal" }
   | { readonly kind: "slow"; readonly ms: number }
   /** A node loses the registry. */
   | { readonly kind: "cut"; readonly node: number }
   | { readonly kind: "cut_all" }
-  | { readonly kind: "mend" }
+  /** One node, or all, reach the registry again. */
+  | { readonly kind: "mend"; readonly node?: number }
   | { readonly kind: "blind"; readonly node: number }
   | { readonly kind: "lossy"; readonly node: number; readonly requests: number; readonly answers: number }
   | { readonly kind: "late"; readonly node: number; readonly writes: number; readonly watchMs: number }
   | { readonly kind: "sound" }
+  /** Requests to the registry take up to `ms`, of all nodes or of one. */
+  | { readonly kind: "slow_registry"; readonly node?: number; readonly ms: number }
   | { readonly kind: "fail_over"; readonly ms: number }
   | { readonly kind: "restart"; readonly ms: number }
   | { readonly kind: "wipe"; readonly ms: number }
@@ -54,7 +61,7 @@ export interface Schedule {
 
 /** When the mesh is up and faults begin. */
 export const FIRST_FAULT_MS = 1_500;
-const FAULTS_MAX = 14;
+const FAULTS = { least: 4, most: 18 };
 
 const themes: readonly Theme[] = [
   "any",
@@ -75,7 +82,7 @@ export function scheduleOf(seed: number): Schedule {
   const nodesMax = nodes + random.below(3);
   const faults: (Fault & { readonly atMs: number })[] = [];
   let atMs = FIRST_FAULT_MS;
-  for (let left = 2 + random.below(FAULTS_MAX - 1); left > 0; left--) {
+  for (let left = FAULTS.least + random.below(FAULTS.most - FAULTS.least); left > 0; left--) {
     const fault = faultOf(theme, random, nodesMax);
     faults.push({ ...fault, atMs: Math.round(atMs) });
     atMs += random.chance(0.3) ? random.between(0, 50) : random.between(100, 3_000);
@@ -111,6 +118,7 @@ function faultOf(theme: Theme, random: Random, nodes: number): Fault {
       silently: random.chance(0.3),
       ms: Math.round(random.between(50, 8_000)),
     }));
+    add(1, () => ({ kind: "kill_primary", node: node(), ms: Math.round(random.between(50, 8_000)) }));
     add(3, () => ({ kind: "kill_worker", node: node(), worker: random.below(2) }));
     add(4, () => ({
       kind: "pause",
@@ -123,21 +131,31 @@ function faultOf(theme: Theme, random: Random, nodes: number): Fault {
   if (any || theme === "partitions") {
     add(2, () => ({ kind: "part", node: node(), from: node(), oneWay: random.chance(0.5) }));
     add(2, () => ({ kind: "isolate", node: node() }));
+    add(1, () => ({ kind: "strand", node: node(), with: node() }));
     add(1, () => ({ kind: "firewall", node: node() }));
-    add(1, () => ({ kind: "slow", ms: Math.round(random.between(20, 1_500)) }));
     add(3, () => ({ kind: "heal" }));
     add(2, () => ({ kind: "cut", node: node() }));
     add(2, () => ({ kind: "mend" }));
   }
+  if (theme !== "outages" && theme !== "registry") {
+    add(1, () => ({ kind: "slow", ms: Math.round(random.between(20, 1_500)) }));
+  }
+  if (any || theme === "registry" || theme === "crashes") {
+    add(1, () => ({ kind: "slow_store", ms: Math.round(random.between(5, 2_000)) }));
+  }
   if (any || theme === "registry") {
     add(3, () => ({ kind: "cut", node: node() }));
     add(1, () => ({ kind: "cut_all" }));
-    add(3, () => ({ kind: "mend" }));
+    add(3, () => ({ kind: "mend", ...(random.chance(0.5) ? { node: node() } : {}) }));
+    add(2, () => ({
+      kind: "slow_registry",
+      ms: Math.round(random.between(100, 1_600)),
+      ...(random.chance(0.7) ? { node: node() } : {}),
+    }));
     add(1, () => ({ kind: "blind", node: node() }));
     add(2, () => ({ kind: "lossy", node: node(), requests: random.next() * 0.5, answers: random.next() * 0.5 }));
     add(1, () => ({ kind: "late", node: node(), writes: random.next() * 0.3, watchMs: random.next() * 3_000 }));
     add(1, () => ({ kind: "sound" }));
-    add(1, () => ({ kind: "slow_store", ms: Math.round(random.between(5, 2_000)) }));
   }
   if (any || theme === "registry" || theme === "outages") {
     add(3, () => ({ kind: "fail_over", ms: Math.round(random.between(4_000, 9_000)) }));

@@ -4,7 +4,7 @@
 import { expect, test } from "vitest";
 import { searchAll } from "./order.ts";
 
-const SEEDS = 300;
+const SEEDS = 150;
 
 const order = { from: 1, count: SEEDS, shrinks: true, trace: false, findingsMax: 3 };
 
@@ -13,7 +13,7 @@ test("no seed breaks an invariant, and the faults bite", { timeout: 60_000 }, as
   expect(findings).toEqual([]);
   expect(totals.runs).toBe(SEEDS);
   for (const name of ["marks", "fences", "suspends", "outages", "repairs", "ghosts", "moved", "broken"]) {
-    expect(totals.counts[name], name).toBeGreaterThan(10);
+    expect(totals.counts[name], name).toBeGreaterThan(3);
   }
 });
 

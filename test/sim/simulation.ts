@@ -30,8 +30,8 @@ const REST_MS = 12_000;
 export interface Outcome {
   readonly steps: number;
   readonly violation: Violation | undefined;
-  /** The run met a known limit and ended there. */
-  readonly cutShort: boolean;
+  /** What the registry forgot: a known limit, at which the run ended. */
+  readonly cutShort: string | undefined;
   readonly counts: Counts;
   readonly network: NetworkCounts;
   readonly refusals: number;
@@ -71,6 +71,7 @@ export class Simulation {
     this.checker.strictness = {
       keepsLeases: theme === "outages" || theme === "changes",
       keepsSessions: theme === "outages" || theme === "changes",
+      keepsMesh: theme === "outages" || theme === "forgetting",
     };
     for (let at = 0; at < schedule.nodesMax; at++) {
       // One of the later ones takes clients only.
@@ -90,7 +91,7 @@ export class Simulation {
     }
     this.clients.keepAsking(requestMs, calmMs);
     timeline.run(calmMs, checker.afterStep);
-    if (checker.violation === undefined && !checker.cutShort) this.#calm();
+    if (checker.violation === undefined && checker.cutShort === undefined) this.#calm();
     return {
       cutShort: checker.cutShort,
       steps: timeline.steps,
@@ -147,6 +148,12 @@ export class Simulation {
         node.kill(fault.silently);
         return this.startLater(node, fault.ms);
       }
+      case "kill_primary": {
+        const node = this.#node(fault.node);
+        if (!node.running) return;
+        node.killPrimary();
+        return this.startLater(node, fault.ms);
+      }
       case "kill_worker":
         return this.#node(fault.node).killWorker(fault.worker);
       case "pause": {
@@ -174,6 +181,24 @@ export class Simulation {
         }
         return;
       }
+      case "strand": {
+        const pair = [this.#node(fault.node), this.#node(fault.with)];
+        for (const node of pair) {
+          this.#cut.add(node.id);
+          node.client.cut = true;
+          for (const other of this.nodes) {
+            if (pair.includes(other)) continue;
+            network.block(node.id, other.id);
+            network.block(other.id, node.id);
+          }
+        }
+        return;
+      }
+      case "slow_registry":
+        for (const [at, { client }] of this.nodes.entries()) {
+          if (fault.node === undefined || fault.node % this.nodes.length === at) client.slowMs = fault.ms;
+        }
+        return;
       case "firewall":
         return void network.refusing.add(this.#node(fault.node).id);
       case "heal":
@@ -195,8 +220,11 @@ export class Simulation {
         }
         return;
       case "mend":
-        this.#cut.clear();
-        for (const node of this.nodes) node.client.cut = false;
+        for (const [at, node] of this.nodes.entries()) {
+          if (fault.node !== undefined && fault.node % this.nodes.length !== at) continue;
+          this.#cut.delete(node.id);
+          node.client.cut = false;
+        }
         return;
       case "blind":
         this.#node(fault.node).client.blind = true;
@@ -268,6 +296,7 @@ export class Simulation {
       client.answerLoss = 0;
       client.lateness = 0;
       client.watchDelayMs = 0;
+      client.slowMs = 4;
     }
   }
 
@@ -282,14 +311,15 @@ export class Simulation {
     this.store.slowMs = 5;
     network.slowMs = 0;
     network.openAll();
-    for (const node of this.nodes) for (const process of node.processes) timeline.resume(process);
+    for (const node of this.nodes) node.resume();
     checker.trace?.("--- calm");
     const until = timeline.now + CALM_MAX_MS;
     do this.#pass(LOOK_MS);
     while (!checker.afterStep() && timeline.now < until && this.#unsettled() !== undefined);
-    if (checker.cutShort) return;
+    if (checker.cutShort !== undefined) return;
     const unsettled = this.#unsettled();
     if (unsettled !== undefined) checker.fail(6, unsettled);
+    checker.checkReasons();
     this.#askEverywhere("first");
     const moved = network.counts.moved;
     checker.trace?.("--- again");
@@ -309,6 +339,7 @@ export class Simulation {
   #unsettled(): string | undefined {
     const { registry } = this;
     if (this.#starts > 0) return "a node has not started again yet";
+    if (this.clients.underWay) return "requests from before the calm have no answer yet";
     const entry = registry.entries.get("view");
     const stored = entry === undefined ? undefined : decodeView(entry.value);
     const running = this.nodes.filter((node) => node.running).map((node) => node.incarnation);

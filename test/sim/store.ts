@@ -12,9 +12,9 @@ interface Row {
 
 export interface StoreEvents {
   /** A server has claimed the name and will be told this value. */
-  read(key: string, value: number): void;
+  read(key: string, fence: Fence, value: number): void;
   /** A write was accepted. */
-  wrote(key: string, value: number): void;
+  wrote(key: string, fence: Fence, value: number): void;
 }
 
 export class Store {
@@ -40,7 +40,7 @@ export class Store {
       () => {
         const row = this.#rows.get(key);
         if (row !== undefined && compareFences(fence, row.fence) < 0) return this.#refused();
-        this.#events.read(key, row?.value ?? 0);
+        this.#events.read(key, fence, row?.value ?? 0);
         this.#rows.set(key, { fence, value: row?.value ?? 0 });
         return row?.value ?? 0;
       },
@@ -55,7 +55,7 @@ export class Store {
       () => {
         const row = this.#rows.get(key);
         if (row === undefined || compareFences(fence, row.fence) !== 0) return this.#refused();
-        this.#events.wrote(key, value);
+        this.#events.wrote(key, fence, value);
         row.value = value;
         return value;
       },

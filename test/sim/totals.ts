@@ -17,8 +17,11 @@ export function noTotals(): Totals {
 export function add(totals: Totals, outcome: Outcome): void {
   totals.runs++;
   totals.steps += outcome.steps;
-  totals.stepsLeast = Math.min(totals.stepsLeast, outcome.steps);
-  if (outcome.cutShort) totals.cutShort++;
+  if (outcome.cutShort === undefined) totals.stepsLeast = Math.min(totals.stepsLeast, outcome.steps);
+  if (outcome.cutShort !== undefined) {
+    totals.cutShort++;
+    count(totals, { [`forgotten: ${outcome.cutShort}`]: 1 });
+  }
   const { ended, ...counts } = outcome.counts;
   count(totals, counts);
   count(totals, outcome.network);
