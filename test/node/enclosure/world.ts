@@ -88,6 +88,8 @@ export class World {
   async suspend(): Promise<void> {
     clearInterval(this.#renewal);
     await eventually(() => !this.#lease.isOpen());
+    // Elsewhere too: the system clock is read in steps of 10 ms, at other moments in each thread and process.
+    await sleep(50);
   }
 
   #renew(): void {
