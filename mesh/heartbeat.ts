@@ -1,18 +1,20 @@
-// Keeps the lease of this node: writes a heartbeat every `heartbeatMs`, one at a time, and tells the lease what became of each. Goes on
-// during outages and while suspended; ends when fenced or stopped. What the lease answers goes to its owner.
+// Keeps the lease of this node on one of two ways, to the registry itself or by way of a peer: writes heartbeats, one at a time, and tells
+// the lease what became of each. Goes on during outages and while suspended; ends when fenced or stopped. What the lease answers goes
+// to its owner.
 
 import { decodeLease, encodeLease, messageOf, type WorkerLoad } from "#proto";
 import type { Clock } from "./clock.ts";
-import type { Kv, KvEntry, KvWrite } from "./kv/port.ts";
+import type { KvEntry, KvWrite } from "./kv/port.ts";
 import type { FoundLease, LeaseEffect, OwnLease } from "./lease.ts";
 import type { LogLine } from "./log.ts";
+import type { RegistryKeys } from "./relay.ts";
 
 export function leaseKey(nodeId: string): string {
   return `lease.${nodeId}`;
 }
 
 export interface HeartbeatOptions {
-  readonly kv: Kv;
+  readonly kv: RegistryKeys;
   readonly clock: Clock;
   readonly log: LogLine;
   readonly lease: OwnLease;
@@ -22,8 +24,8 @@ export interface HeartbeatOptions {
   readonly epoch: () => number;
   readonly load: () => readonly WorkerLoad[];
   readonly onEffects: (effects: readonly LeaseEffect[]) => void;
-  /** After each heartbeat: is the registry known to have it? */
-  readonly onOutcome: (acknowledged: boolean) => void;
+  /** After each heartbeat: when it was sent, if the registry is known to have it. */
+  readonly onOutcome: (acknowledgedSentAt: number | undefined) => void;
 }
 
 export class Heartbeat {
@@ -37,13 +39,13 @@ export class Heartbeat {
     this.#options = options;
   }
 
-  /** Sends the first at once. */
+  /** Sends one every `heartbeatMs`, the first at once. */
   start(): void {
     this.#cancel = this.#options.clock.timer(this.#options.heartbeatMs, () => this.start());
     this.now();
   }
 
-  /** One more, out of turn; right after the present one when that is still under way. */
+  /** One, or one more out of turn; right after the present one when that is still under way. */
   now(): void {
     if (this.#stopped) return;
     const { lease, clock, onEffects } = this.#options;
@@ -62,24 +64,25 @@ export class Heartbeat {
   async #run(): Promise<void> {
     while (this.#again && !this.#stopped) {
       this.#again = false;
-      const acknowledged = await this.#beat();
+      const sentAt = await this.#beat();
       if (this.#stopped) break;
-      if (!this.#options.lease.fenced) this.#options.onOutcome(acknowledged);
+      if (!this.#options.lease.fenced) this.#options.onOutcome(sentAt);
     }
     this.#busy = undefined;
   }
 
-  async #beat(): Promise<boolean> {
+  async #beat(): Promise<number | undefined> {
     const { lease, clock, load, epoch, kv, key, onEffects } = this.#options;
     // The second try is for a conflict that was only a lost answer, or a registry that lost the key.
     for (let tries = 0; tries < 2; tries++) {
-      const next = lease.beat(clock.now(), load(), epoch());
-      if (next === undefined) return false;
+      const sentAt = clock.now();
+      const next = lease.beat(sentAt, load(), epoch());
+      if (next === undefined) return undefined;
       const bytes = encodeLease(next.lease);
       const write: KvWrite = await (next.revision === 0 ? kv.create(key, bytes) : kv.update(key, bytes, next.revision));
       if (write.status === "written") {
         onEffects(lease.acknowledged(next.lease.beat, write.revision, clock.now()));
-        return true;
+        return sentAt;
       }
       if (write.status === "unknown") break;
       let entry: KvEntry | undefined;
@@ -91,7 +94,7 @@ export class Heartbeat {
       }
       onEffects(lease.conflicted(this.#found(entry), clock.now()));
     }
-    return false;
+    return undefined;
   }
 
   #found(entry: KvEntry | undefined): FoundLease {

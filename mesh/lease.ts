@@ -8,7 +8,8 @@
 // While nobody reaches the registry, the promises of all peers not to evict us move a deadline that has not passed: see outage.ts.
 //
 // A heartbeat without an answer may have landed, may yet, or never will. It is not waited for: the next one expects the same
-// revision. One of them is written, or the key is read and its beat says which one won.
+// revision. One of them is written, or the key is read and its beat says which one won. So heartbeats may also be under way on two ways at
+// once, to the registry itself and by way of a peer: each counts from its own send time, and only when it is known to be written.
 
 import type { Lease, LiveLease, WorkerLoad } from "#proto";
 
@@ -57,7 +58,7 @@ export class OwnLease {
     return this.#deadline;
   }
 
-  /** When the last acknowledged heartbeat was sent. */
+  /** When the last acknowledged heartbeat was sent, on whichever way. */
   get acknowledgedAt(): number {
     return this.#acknowledgedAt;
   }
@@ -76,7 +77,7 @@ export class OwnLease {
     return this.#phase === "live" && now < this.#deadline;
   }
 
-  /** The next heartbeat, sent now by a node that has seen the view of `epoch`; undefined once fenced. Its outcome MUST be reported before the next is asked for. */
+  /** The next heartbeat, sent now by a node that has seen the view of `epoch`; undefined once fenced. */
   beat(now: number, load: readonly WorkerLoad[], epoch = 0): HeartbeatWrite | undefined {
     if (this.#phase === "fenced") return undefined;
     const beat = ++this.#beat;
@@ -92,11 +93,14 @@ export class OwnLease {
   /** The heartbeat was written. An outcome that is unknown needs no report: the next heartbeat finds out. */
   acknowledged(beat: number, revision: number, now: number): LeaseEffect[] {
     if (this.#phase === "fenced") return [];
+    const sentAt = this.#sent.get(beat);
+    // Heard of on the other way already; by now the key may hold a later one.
+    if (sentAt === undefined) return [];
     this.#revision = revision;
     this.#acknowledgedRevision = revision;
-    const sentAt = this.#sent.get(beat);
-    this.#sent.clear();
-    return sentAt === undefined ? [] : this.#renewed(sentAt, now);
+    // Those before it expected what it replaced.
+    for (const earlier of this.#sent.keys()) if (earlier <= beat) this.#sent.delete(earlier);
+    return this.#renewed(sentAt, now);
   }
 
   /** Somebody else had written the key, or an unanswered heartbeat of ours; this is what it holds. Send the next heartbeat at once. */
@@ -111,7 +115,11 @@ export class OwnLease {
     if (lease.incarnation === this.#incarnation) {
       if (lease.state === "evicted")
         return this.fence(`${lease.by} evicted this node: its lease was silent for too long`);
-      return this.acknowledged(lease.beat, revision, now);
+      const effects = this.acknowledged(lease.beat, revision, now);
+      // Also an old beat of ours, of a registry that went back.
+      this.#revision = revision;
+      this.#acknowledgedRevision = revision;
+      return effects;
     }
     // A newer process with our id took the lease over, or held it before we began. An older revision than one that was acknowledged to
     // us is the registry going back to before our time, which fences nobody.

@@ -1,6 +1,7 @@
 // A node's membership, in its primary: puts the node into the view and keeps it there, renews its lease, evicts nodes that fell silent,
-// and tells the node each new view, its deadline, and its end. Relies on the key-value port alone. The rules are in view-change.ts,
-// lease.ts, silence.ts, evidence.ts and outage.ts; here they meet the registry. Never ends a session itself.
+// and tells the node each new view, its deadline, and its end. Relies on the key-value port alone, or on a peer's where its own does not
+// answer. The rules are in view-change.ts, lease.ts, silence.ts, evidence.ts, outage.ts and relay.ts; here they meet the registry. Never
+// ends a session itself.
 //
 // What the node wants the view to say about it is one record. Every change of the view, for whatever reason, is built on a view
 // that says so: a change of ours that was lost, or a registry that went back, is put right by the next write.
@@ -12,20 +13,24 @@ import {
   messageOf,
   type Lease,
   type NodeRecord,
+  type RelayedFrame,
+  type RelayFrame,
   type View,
   type WorkerLoad,
   type WorkerRecord,
 } from "#proto";
 import type { Clock } from "./clock.ts";
 import type { PeerSenses } from "./evidence.ts";
-import { Heartbeat, leaseKey } from "./heartbeat.ts";
+import { leaseKey } from "./heartbeat.ts";
 import type { Kv } from "./kv/port.ts";
 import { claimLease } from "./lease-claim.ts";
-import { OwnLease, type LeaseEffect } from "./lease.ts";
+import { LeaseKeeper } from "./lease-keeper.ts";
+import type { LeaseEffect } from "./lease.ts";
 import type { LogLine } from "./log.ts";
-import { Outage, type ContactAnswer } from "./outage.ts";
+import type { ContactAnswer } from "./outage.ts";
 import { pause } from "./pause.ts";
 import { PeerLeases } from "./peer-leases.ts";
+import { away, relayed, type AskRelay } from "./relay.ts";
 import type { LeaseTimings } from "./silence.ts";
 import { evicted, holds, joined, left, prevails } from "./view-change.ts";
 import { VIEW_KEY, ViewRegister } from "./view-register.ts";
@@ -59,6 +64,8 @@ export interface MembershipEvents {
 export interface PeerPort extends PeerSenses {
   /** Asks the node's `answerContact`, through any worker of it. MUST NOT reject. */
   ask(node: NodeRecord, timeoutMs: number): Promise<ContactAnswer>;
+  /** Asks the node's `answerRelay`, likewise. Without it a node that alone loses the registry is suspended. */
+  readonly relay?: AskRelay;
 }
 
 export interface MembershipOptions {
@@ -95,6 +102,8 @@ export interface Membership {
    * A peer without contact to the registry asks. True: we have none either, and do not evict this life of it for `evictMs` from now.
    */
   answerContact(nodeId: string, incarnation: string): boolean;
+  /** A peer without contact asks us to do this in the registry for it. Only for the view and for its own lease. Never rejects. */
+  answerRelay(nodeId: string, ask: RelayFrame): Promise<RelayedFrame>;
   /** The newest view seen. */
   readonly view: View;
   /** The node may not act now: past its deadline, fenced, or not joined yet. */
@@ -113,13 +122,14 @@ class NodeMembership implements Membership {
   readonly #register: ViewRegister;
   readonly #peers: PeerLeases;
   #wanted: NodeRecord;
-  #lease: OwnLease | undefined;
-  #heartbeat: Heartbeat | undefined;
-  #outage: Outage | undefined;
+  readonly #lease: LeaseKeeper;
+  /** What the join waits for. */
+  #firstBeat: { readonly acknowledged: () => void; readonly failed: (error: MeshError) => void } | undefined;
   #stopWatch: (() => void) | undefined;
   #cancelReread: (() => void) | undefined;
   #joining: Promise<View> | undefined;
   #refreshing: Promise<View> | undefined;
+  #refreshAgain = false;
   #confirming = false;
   #leaving = false;
   #ended: Promise<void> | undefined;
@@ -128,14 +138,35 @@ class NodeMembership implements Membership {
     const { kv, clock, log, timings, self, draw = Math.random, date = Date.now } = options;
     this.#options = options;
     this.#wanted = { ...self, state: "up", workers: [] };
-    this.#register = new ViewRegister({
+    this.#lease = new LeaseKeeper({
       kv,
+      clock,
+      log,
+      self,
+      timings,
+      isMember: () => this.#register.member,
+      view: () => this.view,
+      load: () => options.load(),
+      hasEnded: (id, incarnation) => this.#peers.hasEnded(id, incarnation),
+      ask: (node, timeoutMs) => options.peers.ask(node, timeoutMs),
+      relay: options.peers.relay ?? (async () => undefined),
+      onNewerView: () => this.#refreshSoon(),
+      onEffects: (effects) => {
+        for (const effect of effects) {
+          if (this.#register.member) this.#apply(effect);
+          else this.#applyBeforeJoin(effect);
+        }
+      },
+      onOutcome: (acknowledged) => this.#onOutcome(acknowledged),
+    });
+    this.#register = new ViewRegister({
+      kv: this.#lease.registry,
       writer: self.incarnation,
       draw,
       clock,
       log,
       closing: this.#closing.signal,
-      mayRepair: () => this.#isLive,
+      mayRepair: () => this.#lease.isLive,
       repairHoldMs: timings.heartbeatMs * REPAIR_HOLD_HEARTBEATS,
       foundHoldMs: options.foundHoldMs ?? 0,
       founding: () => `${new Date(date()).toISOString()}/${self.incarnation}`,
@@ -164,7 +195,7 @@ class NodeMembership implements Membership {
   }
 
   get suspended(): boolean {
-    return !this.#register.member || !this.#isLive;
+    return !this.#register.member || !this.#lease.isLive;
   }
 
   join(workers: readonly WorkerRecord[]): Promise<View> {
@@ -191,7 +222,7 @@ class NodeMembership implements Membership {
       this.#leaving = true;
       try {
         await this.#register.change((base) => left(base, id, incarnation), CHANGE_MS);
-        await this.#dropLease();
+        await this.#lease.drop();
       } finally {
         await this.close();
       }
@@ -202,7 +233,10 @@ class NodeMembership implements Membership {
   async refresh(epochAtLeast = 0): Promise<View> {
     if (epochAtLeast > 0 && this.view.epoch >= epochAtLeast) return this.view;
     for (let tries = 1; ; tries++) {
-      this.#refreshing ??= this.#reread().finally(() => (this.#refreshing = undefined));
+      this.#refreshing ??= this.#reread().finally(() => {
+        this.#refreshing = undefined;
+        if (this.#refreshAgain) this.#refreshSoon();
+      });
       const view = await this.#refreshing;
       if (view.epoch >= epochAtLeast || tries >= REFRESH_TRIES) return view;
       await pause(this.#options.clock, this.#options.timings.heartbeatMs, this.#closing.signal);
@@ -210,9 +244,16 @@ class NodeMembership implements Membership {
   }
 
   answerContact(nodeId: string, incarnation: string): boolean {
-    if (!this.#register.member || this.#outage === undefined) return false;
-    if (!this.#over && this.#outage.inContact) return false;
+    if (!this.#register.member || (!this.#over && this.#lease.inContact)) return false;
     return this.#peers.promise(nodeId, incarnation);
+  }
+
+  async answerRelay(nodeId: string, ask: RelayFrame): Promise<RelayedFrame> {
+    const { kv, log } = this.#options;
+    const its = ask.key === VIEW_KEY || ask.key === leaseKey(nodeId);
+    // Only our own contact counts: what a peer does for us we cannot do for others.
+    const able = this.#register.member && !this.#over && this.#lease.inContact;
+    return its && able ? relayed(kv, ask, this.view.epoch, log) : away(this.view.epoch);
   }
 
   close(): Promise<void> {
@@ -242,7 +283,7 @@ class NodeMembership implements Membership {
     // Not `view`: a watch may have shown a newer one, which nobody was told of while we had not joined.
     this.#onView(this.view);
     this.#peers.start();
-    this.#outage?.start();
+    this.#lease.joined();
     this.#rereadLater(1);
     void this.#peers.readAll();
     return view;
@@ -250,62 +291,36 @@ class NodeMembership implements Membership {
 
   /** Resolves with the first acknowledgement. */
   async #renewLease(revision: number, limitMs: number): Promise<void> {
-    const { kv, clock, log, self, timings, events } = this.#options;
-    const lease = new OwnLease({ incarnation: self.incarnation, suspendMs: timings.suspendMs, revision });
-    const first = Promise.withResolvers<void>();
-    const cancel = clock.timer(limitMs, () =>
-      first.reject(new MeshError("registry_unavailable", "the registry did not take the lease of this node in time")),
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    const cancel = this.#options.clock.timer(limitMs, () =>
+      reject(new MeshError("registry_unavailable", "the registry did not take the lease of this node in time")),
     );
-    this.#lease = lease;
-    this.#outage = new Outage({
-      self: self.id,
-      clock,
-      log,
-      timings,
-      lease,
-      view: () => this.view,
-      hasEnded: (id, incarnation) => this.#peers.hasEnded(id, incarnation),
-      ask: (node, timeoutMs) => this.#options.peers.ask(node, timeoutMs),
-      onEffects: (effects) => {
-        for (const effect of effects) this.#apply(effect);
-      },
-    });
-    this.#heartbeat = new Heartbeat({
-      kv,
-      clock,
-      log,
-      lease,
-      key: leaseKey(self.id),
-      heartbeatMs: timings.heartbeatMs,
-      epoch: () => (this.#register.member ? this.view.epoch : 0),
-      load: () => this.#options.load(),
-      onEffects: (effects) => {
-        if (this.#register.member) for (const effect of effects) this.#apply(effect);
-        else for (const effect of effects) this.#applyBeforeJoin(effect, first.reject);
-      },
-      onOutcome: (acknowledged) => {
-        if (acknowledged) first.resolve();
-        this.#peers.contact(acknowledged);
-        const loads = this.#peers.freshLoads();
-        if (loads !== undefined && this.#register.member && !this.#over) events.onLoads(loads);
-      },
-    });
-    this.#heartbeat.start();
-    this.#closing.signal.addEventListener("abort", () => first.reject(ended()), { once: true });
+    this.#firstBeat = { acknowledged: resolve, failed: reject };
+    this.#lease.begin(revision);
+    this.#closing.signal.addEventListener("abort", () => reject(ended()), { once: true });
     try {
-      await first.promise;
+      await promise;
     } finally {
       cancel();
     }
   }
 
-  #applyBeforeJoin(effect: LeaseEffect, fail: (error: MeshError) => void): void {
+  #onOutcome(acknowledged: boolean): void {
+    if (acknowledged) this.#firstBeat?.acknowledged();
+    this.#peers.contact(acknowledged);
+    const loads = this.#peers.freshLoads();
+    if (loads !== undefined && this.#register.member && !this.#over) this.#options.events.onLoads(loads);
+  }
+
+  #applyBeforeJoin(effect: LeaseEffect): void {
     // Nothing runs here yet, so a lease that lapsed while the registry was slow needs no look at the view.
     if (effect.type === "confirm") {
-      for (const next of this.#lease?.confirmed(effect.until, this.#options.clock.now()) ?? []) this.#apply(next);
+      this.#lease.confirmed(effect.until);
     } else if (effect.type === "fenced") {
       const { id } = this.#options.self;
-      fail(new MeshError("bad_config", `another process took the node id "${id}" while this one joined`, { node: id }));
+      this.#firstBeat?.failed(
+        new MeshError("bad_config", `another process took the node id "${id}" while this one joined`, { node: id }),
+      );
       void this.close();
     } else if (effect.type === "deadline") {
       this.#apply(effect);
@@ -340,8 +355,7 @@ class NodeMembership implements Membership {
     this.#confirming = true;
     try {
       await this.#reread();
-      const effects = this.#lease?.confirmed(until, this.#options.clock.now()) ?? [];
-      for (const effect of effects) this.#apply(effect);
+      this.#lease.confirmed(until);
     } catch (error) {
       this.#options.log("debug", "the view cannot be read to resume", { error: messageOf(error) });
     } finally {
@@ -355,12 +369,10 @@ class NodeMembership implements Membership {
    * this is the end.
    */
   #placed(base: View): View {
-    if (this.#leaving || this.#lease === undefined) return base;
+    if (this.#leaving || !this.#lease.begun) return base;
     const { id, incarnation } = this.#wanted;
-    if (this.#register.member && !holds(base, id, incarnation) && !this.#isLive) {
-      for (const effect of this.#lease.fence("the view does not hold this node any more: others evicted it")) {
-        this.#apply(effect);
-      }
+    if (this.#register.member && !holds(base, id, incarnation) && !this.#lease.isLive) {
+      this.#lease.fence("the view does not hold this node any more: others evicted it");
       throw ended();
     }
     const outcome = joined(base, this.#wanted);
@@ -375,7 +387,7 @@ class NodeMembership implements Membership {
    * once. We go on only when our lease never lapsed: else whatever of us was left may have been given up for good reason.
    */
   #overrules(stranger: View): boolean {
-    if (this.#isLive && prevails(this.view, stranger)) {
+    if (this.#lease.isLive && prevails(this.view, stranger)) {
       this.#options.log("warn", "another mesh was founded in this registry; it gives way to ours, which is older", {
         theirs: stranger.founding,
         ours: this.view.founding,
@@ -383,11 +395,9 @@ class NodeMembership implements Membership {
       return true;
     }
     const { founding } = this.view;
-    for (const effect of this.#lease?.fence(
+    this.#lease.fence(
       `the registry holds the mesh that was founded at ${stranger.founding}; ours (${founding}) gives way to it`,
-    ) ?? []) {
-      this.#apply(effect);
-    }
+    );
     return false;
   }
 
@@ -432,7 +442,7 @@ class NodeMembership implements Membership {
       // The next heartbeat writes over it. Out of turn, a lease of ours that cannot be read would call for itself without end.
       return;
     }
-    if (lease.state !== "live" || lease.incarnation !== this.#wanted.incarnation) this.#heartbeat?.now();
+    if (lease.state !== "live" || lease.incarnation !== this.#wanted.incarnation) this.#lease.beatNow();
   }
 
   #viewSighted(value: Uint8Array | undefined): void {
@@ -453,7 +463,10 @@ class NodeMembership implements Membership {
   }
 
   #refreshSoon(): void {
-    if (!this.#register.member) return;
+    if (!this.#register.member || this.#over) return;
+    // One that is under way may have looked already, or be about to give up after an outage that has just ended.
+    this.#refreshAgain = this.#refreshing !== undefined;
+    if (this.#refreshAgain) return;
     this.refresh().catch((error: unknown) => {
       this.#options.log("debug", "the view cannot be read", { error: messageOf(error) });
     });
@@ -476,7 +489,7 @@ class NodeMembership implements Membership {
   #fenced(reason: string): void {
     this.#options.log("error", "fenced: this node was evicted; its sessions end here", { reason });
     // Before the event: the next life of this node waits for the lease to run out unless it is gone.
-    this.#ended ??= this.#end().then(() => this.#dropLease());
+    this.#ended ??= this.#end().then(() => this.#lease.drop());
     this.#options.events.onFenced(reason);
   }
 
@@ -485,21 +498,7 @@ class NodeMembership implements Membership {
     this.#cancelReread?.();
     this.#stopWatch?.();
     this.#peers.stop();
-    this.#outage?.stop();
-    await this.#heartbeat?.stop();
-  }
-
-  /** Best effort: whoever finds a lease that nobody renews waits, and evicts its holder. */
-  async #dropLease(): Promise<void> {
-    await this.#heartbeat?.stop();
-    const revision = this.#lease?.revision ?? 0;
-    if (revision === 0) return;
-    const write = await this.#options.kv.remove(leaseKey(this.#wanted.id), revision);
-    if (write.status !== "written") this.#options.log("debug", "the lease was not removed", { status: write.status });
-  }
-
-  get #isLive(): boolean {
-    return this.#lease?.isLive(this.#options.clock.now()) ?? false;
+    await this.#lease.stop();
   }
 
   get #over(): boolean {

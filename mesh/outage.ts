@@ -1,4 +1,5 @@
-// Serving on while the registry is away for everybody. As soon as our heartbeats go unanswered we ask every node of the view, through
+// Serving on without the registry. As soon as our heartbeats go unanswered we send them by way of a peer as well, see relay.ts: one that
+// has contact renews our lease for us. While none does, the registry may be away for everybody. We ask every node of the view, through
 // links, whether it has contact. One that has none promises not to evict us for `evictMs` from when it was asked; our deadline then
 // moves to when we asked plus `suspendMs`, which is less. All must promise: a single node that has contact, or that does not answer,
 // may be about to evict us. Only one whose process has ended, as its lifeline told, need not. Nodes that we have not heard of
@@ -17,7 +18,7 @@ const ASK_MS = 500;
 /** Looks at our contact in one heartbeat interval. */
 const TICKS_PER_HEARTBEAT = 4;
 
-/** `denied`: it has contact, or does not have us in its view. `unknown`: no answer. */
+/** `denied`: it has contact of its own, or does not have us in its view. `unknown`: no answer. */
 export type ContactAnswer = "promised" | "denied" | "unknown";
 
 export interface OutageOptions {
@@ -31,6 +32,10 @@ export interface OutageOptions {
   readonly hasEnded: (nodeId: string, incarnation: string) => boolean;
   /** Asks once, and MUST NOT reject. */
   readonly ask: (node: NodeRecord, timeoutMs: number) => Promise<ContactAnswer>;
+  /** Sends a heartbeat by way of a peer; if one is under way, another after it. */
+  readonly relay: () => void;
+  /** This node has contact, most likely. */
+  readonly onContactFound: (nodeId: string) => void;
   readonly onEffects: (effects: readonly LeaseEffect[]) => void;
 }
 
@@ -39,6 +44,8 @@ export class Outage {
   /** Gives up the questions under way. */
   readonly #giveUp = new Set<() => void>();
   #cancel: (() => void) | undefined;
+  #contactAt = Number.NEGATIVE_INFINITY;
+  #relayedAt = Number.NEGATIVE_INFINITY;
   #askedAt = Number.NEGATIVE_INFINITY;
   #asking = false;
   #extending = false;
@@ -48,10 +55,14 @@ export class Outage {
     this.#options = options;
   }
 
-  /** Has the registry acknowledged a heartbeat of ours just now? */
+  /** The registry itself, and no peer for us, has acknowledged a heartbeat of ours just now. */
   get inContact(): boolean {
-    const { clock, lease, timings } = this.#options;
-    return clock.now() - lease.acknowledgedAt < DOUBT_HEARTBEATS * timings.heartbeatMs;
+    return this.#isFresh(this.#contactAt);
+  }
+
+  /** The registry itself acknowledged a heartbeat that was sent then. */
+  contact(sentAt: number): void {
+    this.#contactAt = sentAt;
   }
 
   start(): void {
@@ -70,13 +81,18 @@ export class Outage {
   }
 
   #tick(): void {
-    const { clock, lease, log, timings } = this.#options;
+    const { clock, lease, log, timings, relay } = this.#options;
     if (this.inContact) {
       if (this.#extending) log("info", "the registry is back");
       this.#extending = false;
       return;
     }
     const now = clock.now();
+    if (now - this.#relayedAt >= timings.heartbeatMs) {
+      this.#relayedAt = now;
+      relay();
+    }
+    if (this.#isFresh(lease.acknowledgedAt)) return;
     if (this.#asking || now - this.#askedAt < timings.heartbeatMs || !lease.isLive(now)) return;
     if (now - lease.acknowledgedAt > timings.outageCapMs) return;
     this.#asking = true;
@@ -85,9 +101,20 @@ export class Outage {
   }
 
   async #ask(askedAt: number): Promise<void> {
-    const { self, view, clock, lease, log, onEffects, hasEnded } = this.#options;
+    const { self, view, clock, lease, log, onEffects, hasEnded, onContactFound, relay } = this.#options;
     const peers = view().nodes.filter((node) => node.id !== self);
-    const answers = await Promise.all(peers.map((node) => this.#answerOf(node)));
+    let found = false;
+    const answers = await Promise.all(
+      peers.map(async (node) => {
+        const answer = await this.#answerOf(node);
+        if (answer === "denied" && !found && !this.#stopped && !this.#isFresh(lease.acknowledgedAt)) {
+          found = true;
+          onContactFound(node.id);
+          relay();
+        }
+        return answer;
+      }),
+    );
     if (this.#stopped) return;
     const agreed = peers.every(
       (node, at) => answers[at] === "promised" || (answers[at] === "unknown" && hasEnded(node.id, node.incarnation)),
@@ -96,6 +123,11 @@ export class Outage {
     if (!this.#extending) log("warn", "no node of the view reaches the registry: serving on, by their promises");
     this.#extending = true;
     onEffects(lease.extended(askedAt, clock.now()));
+  }
+
+  #isFresh(at: number): boolean {
+    const { clock, timings } = this.#options;
+    return clock.now() - at < DOUBT_HEARTBEATS * timings.heartbeatMs;
   }
 
   async #answerOf(node: NodeRecord): Promise<ContactAnswer> {

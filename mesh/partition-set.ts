@@ -26,7 +26,11 @@ export class PartitionSet {
   }
 
   *[Symbol.iterator](): Generator<number> {
-    for (let partition = 0; partition < PARTITIONS; partition++) if (this.has(partition)) yield partition;
+    for (let at = 0; at < this.bits.length; at++) {
+      // Most are empty in a large mesh.
+      const byte = this.bits[at] ?? 0;
+      for (let bit = 0; byte >> bit !== 0; bit++) if ((byte & (1 << bit)) !== 0) yield at * 8 + bit;
+    }
   }
 
   get size(): number {

@@ -11,8 +11,9 @@ import {
   type AnswerFrame,
   type AskFrame,
   type Fence,
-  type HostedSession,
   type Member,
+  type RelayedFrame,
+  type RelayFrame,
   type SessionId,
   type View,
   type WorkerId,
@@ -25,6 +26,7 @@ import { systemClock, type Clock } from "./clock.ts";
 import { Directory, type Recovery } from "./directory.ts";
 import { EndedNotices } from "./ended-notices.ts";
 import type { SessionHost } from "./host.ts";
+import { HostedIndex } from "./hosted-index.ts";
 import type { CallOptions, CallOutcome, LinkService, Links, Served } from "./link/port.ts";
 import type { ContactAnswer } from "./outage.ts";
 import { PartitionSet } from "./partition-set.ts";
@@ -42,7 +44,7 @@ const ASK_TIMEOUT_MS = 2_000;
 /** Hops of one request between workers with different views. More means that the mesh is not settling. */
 const BOUNCES_MAX = 16;
 /** Workers of one node that are asked, one after the other, what concerns the node: the first may have just died. */
-const CONTACT_TRIES = 2;
+const NODE_TRIES = 2;
 /** Expected draws for a local name are the number of workers; a mesh of 1,000 still finds one nearly always. */
 const NAME_DRAWS_MAX = 8_192;
 
@@ -57,6 +59,8 @@ export interface RouterOptions {
   readonly accepting: () => boolean;
   /** A node without contact to the registry asks ours; see `Membership.answerContact`. */
   readonly answerContact: (nodeId: string, incarnation: string) => Promise<boolean>;
+  /** Or asks it to do something there; see `Membership.answerRelay`. Without it such questions are refused. */
+  readonly answerRelay?: (nodeId: string, ask: RelayFrame) => Promise<RelayedFrame>;
   /** Numbers in [0, 1). */
   readonly draw: () => number;
   /** Default: the system's. */
@@ -89,6 +93,7 @@ export class Router {
   readonly #links: Links;
   readonly #options: RouterOptions;
   readonly #directory: Directory;
+  readonly #hosted = new HostedIndex();
   readonly #routes = new RouteCache();
   readonly #clock: Clock;
   readonly #changes: ChangeSignal;
@@ -220,7 +225,9 @@ export class Router {
 
   /** A session server here has ended: whoever indexes it may forget it. */
   ended(id: SessionId, fence: Fence): void {
-    const owner = this.#directory.ownerOf(partitionOf(id.key));
+    const partition = partitionOf(id.key);
+    this.#hosted.ended(id.key, partition, fence);
+    const owner = this.#directory.ownerOf(partition);
     if (owner !== undefined && owner.id !== this.#self) this.#notices.add(owner, { key: id.key, fence });
     this.#changes.notify();
   }
@@ -241,20 +248,30 @@ export class Router {
     about: { readonly node: string; readonly incarnation: string },
     timeoutMs: number,
   ): Promise<ContactAnswer> {
-    const workers = [...this.#directory.members].filter((member) => member.node.id === to);
+    const contact = { node: about.node, incarnation: about.incarnation };
+    const answer = await this.#askNode(to, { epoch: this.epoch, contact }, timeoutMs);
+    if (answer === undefined) return "unknown";
+    return answer.ok ? "promised" : "denied";
+  }
+
+  /** Asks a node to do something in the registry for ours. Undefined: no answer. Never rejects. */
+  async askRelay(to: string, relay: RelayFrame, timeoutMs: number): Promise<RelayedFrame | undefined> {
+    return (await this.#askNode(to, { epoch: this.epoch, relay }, timeoutMs))?.relayed ?? undefined;
+  }
+
+  async #askNode(node: string, question: AskFrame, timeoutMs: number): Promise<AnswerFrame | undefined> {
+    const workers = [...this.#directory.members].filter((member) => member.node.id === node);
     const first = Math.floor(this.#options.draw() * workers.length);
-    for (let tries = 0; tries < Math.min(CONTACT_TRIES, workers.length); tries++) {
+    for (let tries = 0; tries < Math.min(NODE_TRIES, workers.length); tries++) {
       const worker = workers[(first + tries) % workers.length];
       if (worker === undefined) break;
       try {
-        const question = { epoch: this.epoch, contact: { node: about.node, incarnation: about.incarnation } };
-        const { ok } = await this.#links.ask(worker, question, timeoutMs / CONTACT_TRIES);
-        return ok ? "promised" : "denied";
+        return await this.#links.ask(worker, question, timeoutMs / NODE_TRIES);
       } catch {
         // Not reached, or too late: another worker speaks for the same node.
       }
     }
-    return "unknown";
+    return undefined;
   }
 
   /** What the link server calls for peers. */
@@ -307,7 +324,7 @@ export class Router {
     const partition = partitionOf(id.key);
     if (!this.#directory.isOpen(partition) || !this.#keeps(id.kind)) return false;
     if (this.#placing.has(id.key) || this.#directory.locate(id.key, partition).status !== "vacant") return false;
-    this.#host.activate(id, this.#directory.claim());
+    this.#activate(id, partition, this.#directory.claim());
     return true;
   }
 
@@ -401,7 +418,7 @@ export class Router {
     if (chosen === undefined) return { status: "wait" };
     if (chosen.id === this.#self) {
       // Nothing was awaited since the directory called the session vacant, so nobody else can have been granted it.
-      this.#host.activate(id, this.#directory.claim());
+      this.#activate(id, partitionOf(id.key), this.#directory.claim());
       return { status: "here" };
     }
     const fence = this.#directory.claim();
@@ -554,24 +571,32 @@ export class Router {
       if (nodeOf(from) !== node) throw new MeshError("forbidden", `${from} does not speak for ${node}`);
       return this.#options.answerContact(node, incarnation).then(answer);
     }
+    if (question.relay && this.#options.answerRelay !== undefined) {
+      // The links' own word on who asks: the primary looks whose key it is.
+      return this.#options
+        .answerRelay(nodeOf(from), question.relay)
+        .then((relayed) => ({ ...answer(relayed.outcome !== "away"), relayed }));
+    }
     throw new MeshError("bad_frame", "a peer asked nothing that this version knows");
   }
 
   #answerRecover(epoch: number, partitions: PartitionSet): AnswerFrame {
     for (const partition of partitions) this.#directory.promise(partition, { epoch, claim: 0 });
-    const sessions: HostedSession[] = [];
-    for (const session of this.#host.sessions()) {
-      if (partitions.has(partitionOf(session.id.key))) sessions.push({ key: session.id.key, fence: session.fence });
-    }
-    return { ok: true, sessions, more: false };
+    return { ok: true, sessions: this.#hosted.in(partitions), more: false };
   }
 
   #answerGrant(id: SessionId, fence: Fence): AnswerFrame {
     if (this.#host.has(id.key)) return answer(true);
     if (!this.#options.accepting() || !this.#options.lease.isOpen()) return answer(false);
     if (!this.#directory.mayActivate(partitionOf(id.key), fence)) return answer(false);
-    this.#host.activate(id, fence);
+    this.#activate(id, partitionOf(id.key), fence);
     return answer(true);
+  }
+
+  /** The only way by which a session comes to live here, so that a new owner is told of all of them. */
+  #activate(id: SessionId, partition: number, fence: Fence): void {
+    this.#host.activate(id, fence);
+    this.#hosted.activated(id.key, partition, fence);
   }
 
   // ---- keeping up with the mesh ----

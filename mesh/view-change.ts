@@ -15,13 +15,7 @@ export function joined(view: View, node: NodeRecord): JoinOutcome {
   if (holder !== undefined && holder.incarnation !== node.incarnation) return { status: "id_taken", holder };
   if (holder !== undefined && isDeepStrictEqual(holder, node)) return { status: "joined", view };
   const nodes = [...view.nodes.filter((other) => other.id !== node.id), node];
-  return {
-    status: "joined",
-    view: next(
-      view,
-      nodes.sort((a, b) => (a.id < b.id ? -1 : 1)),
-    ),
-  };
+  return { status: "joined", view: next(view, sorted(nodes)) };
 }
 
 /** Without the node, which goes by its own will. */
@@ -53,15 +47,20 @@ export interface Rebase {
  * What a member that has seen `known` makes of the view that is stored. JetStream can lose acknowledged writes: when the stored view is
  * missing, older, or another one under the same number, the registry went back, and what we have seen counts. A view of another founding
  * is no view of ours, however high its number: ask `prevails` before writing over it. The epoch of the base is above both, so nobody takes
- * the repaired view for an old one.
+ * the repaired view for an old one. Who is in the stored view and was never seen by us has joined since the registry went back, and may
+ * act: it stays. `departed` are the incarnations that were seen to go.
  */
-export function rebased(known: View, stored: View | undefined): Rebase {
+export function rebased(known: View, stored: View | undefined, departed: ReadonlySet<string> = new Set()): Rebase {
+  let nodes = known.nodes;
   if (stored?.founding === known.founding) {
     if (stored.epoch > known.epoch) return { base: stored, rewound: false };
     if (stored.epoch === known.epoch && stored.opId === known.opId) return { base: stored, rewound: false };
+    const ids = new Set(known.nodes.map((node) => node.id));
+    const newcomers = stored.nodes.filter((node) => !ids.has(node.id) && !departed.has(node.incarnation));
+    nodes = sorted([...known.nodes, ...newcomers]);
   }
   const epoch = Math.max(known.epoch, stored?.epoch ?? 0) + 1;
-  return { base: { ...known, epoch }, rewound: true };
+  return { base: { ...known, epoch, nodes }, rewound: true };
 }
 
 /** Of two meshes that were founded apart the older one goes on. Members of both come to the same answer, whoever looks first. */
@@ -71,6 +70,10 @@ export function prevails(ours: View, theirs: View): boolean {
 
 export function holds(view: View, nodeId: string, incarnation: string): boolean {
   return view.nodes.some((node) => node.id === nodeId && node.incarnation === incarnation);
+}
+
+function sorted(nodes: readonly NodeRecord[]): NodeRecord[] {
+  return nodes.toSorted((a, b) => (a.id < b.id ? -1 : 1));
 }
 
 function without(view: View, nodeId: string, incarnation: string): View {

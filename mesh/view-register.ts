@@ -4,9 +4,10 @@
 
 import { MeshError, decodeView, emptyView, encodeView, messageOf, type View } from "#proto";
 import type { Clock } from "./clock.ts";
-import type { Kv, KvEntry } from "./kv/port.ts";
+import type { KvEntry } from "./kv/port.ts";
 import type { LogLine } from "./log.ts";
 import { pause } from "./pause.ts";
+import type { RegistryKeys } from "./relay.ts";
 import { rebased } from "./view-change.ts";
 
 export const VIEW_KEY = "view";
@@ -15,9 +16,11 @@ const RETRY_FIRST_MS = 20;
 const RETRY_MAX_MS = 500;
 /** Writes without an answer whose names are kept; a change that was forgotten is still recognised by its effect. */
 const OPERATIONS_MAX = 32;
+/** Lives of nodes that are over and remembered. A registry goes back by some seconds; a thousand nodes do not end and begin in them. */
+const DEPARTED_MAX = 1_024;
 
 export interface ViewRegisterOptions {
-  readonly kv: Kv;
+  readonly kv: RegistryKeys;
   /** This life of this node, as no other is called: its writes are named after it. */
   readonly writer: string;
   readonly clock: Clock;
@@ -48,6 +51,8 @@ export interface ViewRegisterOptions {
 export class ViewRegister {
   readonly #options: ViewRegisterOptions;
   #known: View = emptyView;
+  /** Incarnations that were seen to leave the view: a registry that went back must not bring them back. */
+  readonly #departed = new Set<string>();
   #rewoundSince: number | undefined;
   #emptySince: number | undefined;
   #writes = 0;
@@ -66,6 +71,9 @@ export class ViewRegister {
   /** Takes a view from a hint, which MUST have come from the registry. */
   adopt(view: View): void {
     if (view.epoch <= this.#known.epoch) return;
+    const stay = new Set(view.nodes.map((node) => node.incarnation));
+    for (const { incarnation } of this.#known.nodes) if (!stay.has(incarnation)) this.#departed.add(incarnation);
+    for (const oldest of this.#departed) if (this.#departed.size > DEPARTED_MAX) this.#departed.delete(oldest);
     this.#known = view;
     this.#options.onView(view);
   }
@@ -109,7 +117,7 @@ export class ViewRegister {
       this.member && stored !== undefined && stored.founding !== this.#known.founding ? stored : undefined;
     if (stranger !== undefined && !this.#options.overrules(stranger)) return undefined;
     const { base, rewound } = this.member
-      ? rebased(this.#known, stored)
+      ? rebased(this.#known, stored, this.#departed)
       : { base: stored ?? emptyView, rewound: false };
     if (!this.#mayWrite(rewound) || !this.#mayFound(stored)) return undefined;
 

@@ -61,9 +61,9 @@ export interface NodeConfig {
   readonly turnBudgetMs: number;
   /** MiB by which a worker may grow while one session holds it. Smaller: big answers are cut off. Larger: the heap limit may come first. MESH_TURN_HEAP_MB. */
   readonly turnHeapMb: number;
-  /** Sessions of isolation `thread` in one worker at once; each costs some 15 MB. Smaller: more of them are refused with `overloaded`. Larger: the machine's memory comes first. MESH_THREADS_MAX. */
+  /** Sessions of isolation `thread` in one worker at once; each costs some 18 MB. Smaller: more of them are refused with `overloaded`. Larger: the machine's memory comes first. MESH_THREADS_MAX. */
   readonly threadsMax: number;
-  /** The same for isolation `process`; each costs some 60 MB. MESH_PROCESSES_MAX. */
+  /** The same for isolation `process`; each costs some 40 MB. MESH_PROCESSES_MAX. */
   readonly processesMax: number;
   /** `json` for machines, `text` for people. MESH_LOG. */
   readonly log: "json" | "text";

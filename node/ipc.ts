@@ -2,7 +2,7 @@
 // messages are trusted; they are structured-cloned ("advanced" serialisation).
 
 import type { ContactAnswer } from "#mesh";
-import type { ErrorCode, View, WorkerAddress, WorkerLoad } from "#proto";
+import type { ErrorCode, RelayedFrame, RelayFrame, View, WorkerAddress, WorkerLoad } from "#proto";
 import type { NodeConfig } from "./config.ts";
 
 /** Environment variable in which a worker finds its WorkerBoot. */
@@ -29,7 +29,9 @@ export type ToWorker =
   | { readonly type: "fence"; readonly reason: string }
   | { readonly type: "query"; readonly id: number; readonly query: WorkerQuery }
   /** Answers `contact`. */
-  | { readonly type: "contact"; readonly id: number; readonly promised: boolean };
+  | { readonly type: "contact"; readonly id: number; readonly promised: boolean }
+  /** Answers `relay`. */
+  | { readonly type: "relay"; readonly id: number; readonly relayed: RelayedFrame };
 
 export type FromWorker =
   /** The application is loaded, links are answered, and client traffic is taken at `port` (it waits until there is a view). */
@@ -43,6 +45,8 @@ export type FromWorker =
   | { readonly type: "answer"; readonly id: number; readonly answer: WorkerAnswer }
   /** A peer's node asks whether ours has contact to the registry. */
   | { readonly type: "contact"; readonly id: number; readonly node: string; readonly incarnation: string }
+  /** A peer's node without contact asks ours to do something there. */
+  | { readonly type: "relay"; readonly id: number; readonly node: string; readonly ask: RelayFrame }
   | { readonly type: "stopped" }
   /** Whether this Node can end a single session by force. If not, a session that holds its worker costs the worker. */
   | { readonly type: "watchdog"; readonly contained: boolean }
@@ -61,7 +65,9 @@ export type WorkerQuery =
       readonly to: string;
       readonly about: { readonly node: string; readonly incarnation: string };
       readonly timeoutMs: number;
-    };
+    }
+  /** Ask the node `to` to do something in the registry for ours; see `Router.askRelay`. */
+  | { readonly op: "relay"; readonly to: string; readonly ask: RelayFrame; readonly timeoutMs: number };
 
 export type WorkerAnswer =
   | { readonly op: "list"; readonly sessions: readonly SessionInfo[] }
@@ -69,7 +75,8 @@ export type WorkerAnswer =
   | { readonly op: "describe"; readonly session: SessionInfo | undefined }
   /** `owns`: this worker's word on the host is final. */
   | { readonly op: "where"; readonly owns: boolean; readonly host: string | undefined }
-  | { readonly op: "contact"; readonly answer: ContactAnswer };
+  | { readonly op: "contact"; readonly answer: ContactAnswer }
+  | { readonly op: "relay"; readonly relayed: RelayedFrame | undefined };
 
 /** What the registry tells of a live session. */
 export interface SessionInfo {

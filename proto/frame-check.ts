@@ -3,7 +3,7 @@
 // once, where it is decoded; everything behind that trusts the types in frame.ts.
 
 import { MeshError } from "./error.ts";
-import type { AskFrame, Frame, HeaderList, HostedSession } from "./frame.ts";
+import type { AskFrame, Frame, HeaderList, HostedSession, RelayedFrame, RelayFrame } from "./frame.ts";
 import type { Fence } from "./fence.ts";
 
 /** HTTP has three digits for a status; Node refuses to write any other. */
@@ -11,6 +11,10 @@ const STATUS_MIN = 100;
 const STATUS_MAX = 999;
 /** WebSocket close codes are 16 bits wide. */
 const CLOSE_CODE_MAX = 65_535;
+const OPERATIONS: ReadonlySet<string> = new Set<RelayFrame["operation"]>(["get", "create", "update", "remove"]);
+const OUTCOMES: ReadonlySet<string> = new Set<RelayedFrame["outcome"]>([
+  ...(["away", "entry", "none", "written", "conflict", "unknown"] as const),
+]);
 
 /** Throws `bad_frame` when a field of the frame is out of its range. */
 export function checkFrame(frame: Frame): void {
@@ -35,6 +39,7 @@ export function checkFrame(frame: Frame): void {
     case "ask":
       return checkAsk(frame.ask);
     case "answer":
+      if (frame.answer.relayed != null) checkRelayed(frame.answer.relayed);
       return checkHosted(frame.answer.sessions, "answer.sessions");
     case "view":
       return checkWhole(frame.view.epoch, "view.epoch");
@@ -47,13 +52,25 @@ export function checkFrame(frame: Frame): void {
 
 function checkAsk(ask: AskFrame): void {
   checkWhole(ask.epoch, "ask.epoch");
-  const questions = [ask.recover, ask.grant, ask.locate, ask.place, ask.contact, ask.ended].filter(
+  const questions = [ask.recover, ask.grant, ask.locate, ask.place, ask.contact, ask.ended, ask.relay].filter(
     (question) => question != null,
   );
   if (questions.length !== 1) throw bad("ask");
   if (ask.grant != null) checkFence(ask.grant.fence, "ask.grant.fence");
   if (ask.locate != null) checkFence(ask.locate.fence, "ask.locate.fence");
   if (ask.ended != null) checkHosted(ask.ended.sessions, "ask.ended.sessions");
+  if (ask.relay != null) checkRelay(ask.relay);
+}
+
+function checkRelay({ operation, revision }: RelayFrame): void {
+  if (!OPERATIONS.has(operation)) throw bad("ask.relay.operation");
+  checkWhole(revision, "ask.relay.revision");
+}
+
+function checkRelayed({ outcome, revision, epoch }: RelayedFrame): void {
+  if (!OUTCOMES.has(outcome)) throw bad("answer.relayed.outcome");
+  checkWhole(revision, "answer.relayed.revision");
+  checkWhole(epoch, "answer.relayed.epoch");
 }
 
 function checkHosted(sessions: readonly HostedSession[], path: string): void {

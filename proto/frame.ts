@@ -37,6 +37,22 @@ export interface HeadFrame {
   readonly streamed: boolean;
 }
 
+/** One operation on a key of the registry, in the name of the asking node; fields as in the key-value port. */
+export interface RelayFrame {
+  readonly operation: "get" | "create" | "update" | "remove";
+  readonly key: string;
+  readonly value: Uint8Array;
+  readonly revision: number;
+}
+
+export interface RelayedFrame {
+  /** `away`: no contact, nothing was done. `unknown`: it may have been done, may yet be, or never will. */
+  readonly outcome: "away" | "entry" | "none" | "written" | "conflict" | "unknown";
+  readonly value: Uint8Array;
+  readonly revision: number;
+  readonly epoch: number;
+}
+
 /** Exactly one of the questions is set. */
 export interface AskFrame {
   readonly epoch: number;
@@ -46,12 +62,15 @@ export interface AskFrame {
   readonly place?: { readonly key: string } | null;
   readonly contact?: { readonly node: string; readonly incarnation: string } | null;
   readonly ended?: { readonly sessions: readonly HostedSession[] } | null;
+  readonly relay?: RelayFrame | null;
 }
 
 export interface AnswerFrame {
   readonly ok: boolean;
   readonly sessions: readonly HostedSession[];
   readonly more: boolean;
+  /** Set in the answer to `relay`. */
+  readonly relayed?: RelayedFrame | null;
 }
 
 interface FrameBodies {

@@ -22,6 +22,8 @@ export {
   type HeaderList,
   type HostedSession,
   type OpenFrame,
+  type RelayFrame,
+  type RelayedFrame,
 } from "./frame.ts";
 export { integer, list, oneOf, parseJson, record, text } from "./json.ts";
 export { decodeLease, encodeLease, type EvictedLease, type Lease, type LiveLease, type WorkerLoad } from "./lease.ts";

@@ -1,7 +1,8 @@
 // Asks the registry of a mesh over NATS, as any NATS client may: JSON in, JSON out. Turns the two ways in which nobody answers into
 // sentences that say what to do.
 
-import { connectNats } from "#mesh";
+import { setTimeout as sleep } from "node:timers/promises";
+import { connectNats, type NatsLink } from "#mesh";
 import { MeshError, record } from "#proto";
 import { anyAnswers, withoutPassword } from "../infra/from-url.ts";
 import { natsNeed } from "../infra/need.ts";
@@ -11,6 +12,8 @@ export type RegistryOperation = "get" | "list" | "count" | "nodes" | "view";
 
 /** A query asks every worker of every node; a node that is stuck answers late or not at all. */
 const ANSWER_MS = 5_000;
+/** Before a node that could not answer for now is asked again, with all others. */
+const AGAIN_MS = 500;
 
 /** The answer, an object. Throws `registry_unavailable`, or the error that the mesh answered with. */
 export async function queryRegistry(
@@ -28,7 +31,7 @@ export async function queryRegistry(
   const link = await connectNats(place.nats, { name: "sessionmesh cli" });
   try {
     return record(
-      await link.request(`mesh.${place.mesh}.registry.${operation}`, body, ANSWER_MS),
+      await askUntilAnswered(link, `mesh.${place.mesh}.registry.${operation}`, body),
       "the answer of the registry",
     );
   } catch (thrown) {
@@ -41,5 +44,24 @@ export async function queryRegistry(
     );
   } finally {
     await link.close();
+  }
+}
+
+/** Every node hears the question, and the first answer counts. One that must not answer now says so, and another may, a moment later. */
+async function askUntilAnswered(
+  link: NatsLink,
+  subject: string,
+  body: Readonly<Record<string, unknown>>,
+): Promise<unknown> {
+  const until = performance.now() + ANSWER_MS;
+  for (;;) {
+    try {
+      return await link.request(subject, body, Math.max(1, until - performance.now()));
+    } catch (thrown) {
+      const error = MeshError.from(thrown);
+      const isForNow = error.code === "suspended" || error.code === "no_host";
+      if (!isForNow || performance.now() + AGAIN_MS >= until) throw error;
+      await sleep(AGAIN_MS);
+    }
   }
 }

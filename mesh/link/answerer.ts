@@ -93,7 +93,7 @@ export class Answerer {
     } finally {
       this.#questions -= 1;
     }
-    const { ok, sessions } = answer;
+    const { ok, sessions, relayed } = answer;
     for (let at = 0; at < sessions.length || at === 0; at += ANSWER_SESSIONS_MAX) {
       const congested = this.#link.ready();
       if (congested !== undefined) await congested;
@@ -101,7 +101,7 @@ export class Answerer {
       this.#link.write({
         stream,
         type: "answer",
-        answer: { ok, sessions: sessions.slice(at, at + ANSWER_SESSIONS_MAX), more },
+        answer: { ok, sessions: sessions.slice(at, at + ANSWER_SESSIONS_MAX), more, ...(relayed && { relayed }) },
       });
     }
   }

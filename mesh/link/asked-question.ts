@@ -30,12 +30,12 @@ export function askedQuestion(
       receive(frame) {
         if (frame.type === "reset") return settle(() => reject(errorOf(frame.reset)));
         if (frame.type !== "answer") throw misplaced(frame);
-        const { ok, more } = frame.answer;
+        const { ok, more, relayed } = frame.answer;
         if (sessions.length + frame.answer.sessions.length > SESSIONS_MAX) {
           throw new MeshError("bad_frame", "a peer claims to host more sessions than any worker can");
         }
         for (const session of frame.answer.sessions) sessions.push(session);
-        if (!more) settle(() => resolve({ ok, sessions, more: false }));
+        if (!more) settle(() => resolve({ ok, sessions, more: false, ...(relayed && { relayed }) }));
       },
       broken: (error) => settle(() => reject(error)),
     });

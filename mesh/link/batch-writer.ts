@@ -120,9 +120,11 @@ function sizeOf(frame: Frame): number {
     case "head":
       return FRAME_OVERHEAD_BYTES + frame.head.body.byteLength;
     case "answer":
-      return FRAME_OVERHEAD_BYTES + frame.answer.sessions.length * FRAME_OVERHEAD_BYTES;
+      return (frame.answer.sessions.length + 1) * FRAME_OVERHEAD_BYTES + (frame.answer.relayed?.value.byteLength ?? 0);
     case "ask":
-      return FRAME_OVERHEAD_BYTES + (frame.ask.ended?.sessions.length ?? 0) * FRAME_OVERHEAD_BYTES;
+      return (
+        ((frame.ask.ended?.sessions.length ?? 0) + 1) * FRAME_OVERHEAD_BYTES + (frame.ask.relay?.value.byteLength ?? 0)
+      );
     default:
       return FRAME_OVERHEAD_BYTES;
   }

@@ -2,13 +2,13 @@
 // the two look like one: a session belongs to the one that its class asks for.
 
 import type { ClientEnd, ConnectReply, Lease, SessionCall, SessionReply } from "#mesh";
-import { MeshError, type Fence, type SessionId, type SessionKey } from "#proto";
+import { MeshError, messageOf, type Fence, type SessionId, type SessionKey } from "#proto";
 import type { Log } from "../log.ts";
 import type { MeshApplication, SessionKind } from "../session/application.ts";
 import { CrashBackoff } from "../session/crash-backoff.ts";
 import type { EndReason, StopReason } from "../session/end-reason.ts";
 import type { SessionDescription, SessionHostControl } from "../session/host.ts";
-import { EnclosedSession } from "./enclosed-session.ts";
+import { EnclosedSession, type EnclosedSessionOptions } from "./enclosed-session.ts";
 import type { Downfall, StartEnclosure } from "./enclosure.ts";
 import { startProcess } from "./process.ts";
 import { startThread } from "./thread.ts";
@@ -17,6 +17,8 @@ import { startThread } from "./thread.ts";
 const SWEEP_MS = 250;
 /** As for a shared session that ends by itself. */
 const STOP_LIMIT_MS = 5_000;
+/** What ends makes room at once, since it takes its leave in a moment; but not without bound, should it not. */
+const PRESENT_FACTOR = 2;
 /** Sessions come and go all the time; whoever found no room may find it then. */
 const FULL_RETRY_MS = 1_000;
 
@@ -31,7 +33,7 @@ export interface EnclosuresOptions {
   readonly lease: Lease;
   readonly log: Log;
   readonly logFormat: "json" | "text";
-  /** At once: those that end count until their thread or process is gone. */
+  /** Live sessions at a time. */
   readonly max: Readonly<Record<EnclosureClass, number>>;
   /** For classes that name no budget of their own. */
   readonly turnBudgetMs: number;
@@ -89,10 +91,11 @@ export class Enclosures {
     this.#backoff.admit(id.key, performance.now());
     const present = this.#present[isolation];
     const max = this.#options.max[isolation];
-    if (present.size >= max) throw full(id, isolation, max);
+    const live = [...present].filter((session) => !session.ended).length;
+    if (live >= max || present.size >= max * PRESENT_FACTOR) throw full(id, isolation, max);
     this.#sweeper ??= setInterval(() => this.#sweep(), SWEEP_MS).unref();
     const { app, node, worker, logFormat } = this.#options;
-    const session = new EnclosedSession({
+    const session = this.#start(isolation, {
       id,
       fence,
       boot: { app, node, worker, log: logFormat, key: id.key, fence, deadline: this.#deadline },
@@ -105,6 +108,16 @@ export class Enclosures {
     });
     present.add(session);
     this.#sessions.set(id.key, session);
+  }
+
+  #start(isolation: EnclosureClass, options: EnclosedSessionOptions): EnclosedSession {
+    try {
+      return new EnclosedSession(options);
+    } catch (cause) {
+      const { key } = options.id;
+      const why = `no ${isolation} could be started for ${key}: ${messageOf(cause)}`;
+      throw new MeshError("overloaded", why, { session: key, retryAfterMs: FULL_RETRY_MS, cause });
+    }
   }
 
   fetch(call: SessionCall): Promise<SessionReply> {

@@ -20,12 +20,14 @@ const watch: WatchStart = { fd: WATCH_FD, progress, limits: processLimitsOf(proc
 new Worker(new URL("./process-watch.ts", import.meta.url), { workerData: watch, name: "watch" }).unref();
 
 const pipe = new Socket({ fd: PACKETS_FD, readable: true, writable: true });
-// Not before the hooks of the import above are in place.
+// Not before the hooks of slim.ts are in place.
 const { runInside } = await import("./inside.ts");
+const { guardSignals } = await import("./signal-guard.ts");
 flushCompileCache();
 runInside({
   connect: (events) => new PipeStream(pipe, { ...events, closed: () => exit(0) }),
   progress,
   writeLog: (line) => process.stderr.write(line),
+  guard: guardSignals,
   exit,
 });

@@ -12,8 +12,9 @@ const exit = process.exit.bind(process);
 // oxlint-disable-next-line typescript/no-unsafe-type-assertion
 const { port, progress } = workerData as ThreadStart;
 
-// Not before the hooks of the import above are in place.
+// Not before the hooks of slim.ts are in place.
 const { runInside } = await import("./inside.ts");
+const { guardThread } = await import("./thread-guard.ts");
 flushCompileCache();
 runInside({
   connect: (events) => new PortStream(port, events),
@@ -26,5 +27,6 @@ runInside({
       process.stderr.write(line);
     }
   },
+  guard: guardThread,
   exit,
 });

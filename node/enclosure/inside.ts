@@ -11,7 +11,7 @@ import {
   type SessionReply,
 } from "#mesh";
 import { MeshError, messageOf, parseSessionKey, type SessionId, type SessionKey } from "#proto";
-import { createLog } from "../log.ts";
+import { createLog, type Log } from "../log.ts";
 import type { EndReason } from "../session/end-reason.ts";
 import { crashed } from "../session/ending.ts";
 import { installFaultHandlers } from "../session/faults.ts";
@@ -39,6 +39,8 @@ export interface InsideOptions {
   readonly connect: (events: PacketEvents) => PacketStream;
   readonly progress: ProgressRecord;
   readonly writeLog: (line: string) => void;
+  /** Called before the application is loaded; what it returns, once it is loaded. */
+  readonly guard: (log: Log) => () => void;
   /** Ends this thread or process. */
   readonly exit: (code: number) => void;
 }
@@ -58,7 +60,7 @@ class Inside {
   readonly #lease = new WorkerLease();
   readonly #begun = Promise.withResolvers<SessionHostControl>();
   #host: SessionHostControl | undefined;
-  /** What those get who come after it has crashed: sent again, each would crash a server that cannot start. */
+  /** What those get who come after it has crashed or was killed: sent again, each would crash a server that cannot start. */
   #crash: MeshError | undefined;
   #toldState = "";
 
@@ -105,13 +107,16 @@ class Inside {
   }
 
   async #boot({ app, node, worker, log, key, fence, deadline }: EnclosedBoot): Promise<void> {
+    const ourLog = createLog(log, { node, worker }, this.#options.writeLog);
+    const seal = this.#options.guard(ourLog);
     const application = await loadApplication(app);
+    seal();
     const host = createSessionHost({
       application,
       node,
       worker,
       lease: this.#lease,
-      log: createLog(log, { node, worker }, this.#options.writeLog),
+      log: ourLog,
       callSession: (call) => this.#call(call),
       onEnded: (ended, _fence, reason, error) => this.#ended(ended, reason, error),
     });
@@ -160,6 +165,7 @@ class Inside {
 
   #ended(id: SessionId, reason: EndReason, error: unknown): void {
     if (reason === "crashed") this.#crash = crashed(id, error).begun;
+    if (reason === "killed") this.#crash = MeshError.from(error);
     this.#link.tell({ type: "ended", reason, ...(error === undefined ? {} : { error: toldOf(error) }) });
   }
 

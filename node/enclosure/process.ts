@@ -66,8 +66,15 @@ class SessionProcess implements Enclosure {
         env: enclosureEnv(getCompileCacheDir() ?? path.join(os.tmpdir(), "node-compile-cache")),
       },
     );
-    const [, , , packets, watch] = this.#child.stdio;
-    if (!isPipe(packets) || !isPipe(watch)) throw new Error(`no pipes at ${PACKETS_FD} and ${WATCH_FD}`);
+    // Now, because a process that could not be started says so in a moment.
+    this.#child.on("error", (error) => this.#end(undefined, undefined, error));
+    // Too many open files: then there are no pipes at all, whatever the type says.
+    const pipes: ChildProcess["stdio"] | undefined = this.#child.stdio;
+    const [packets, watch] = [pipes?.[PACKETS_FD], pipes?.[WATCH_FD]];
+    if (!isPipe(packets) || !isPipe(watch)) {
+      this.#fallen = true;
+      throw new Error("this worker can open no more pipes");
+    }
     this.stream = new PipeStream(packets, {
       received: (packet) => events.received(packet),
       drained: () => events.drained(),
@@ -79,7 +86,6 @@ class SessionProcess implements Enclosure {
       process.stderr.write(bytes);
       this.#lastWords = (this.#lastWords + bytes.toString("latin1")).slice(-LAST_WORDS_CHARS);
     });
-    this.#child.on("error", (error) => this.#end(undefined, undefined, error));
     this.#child.on("exit", (code, signal) => {
       const late = setTimeout(() => this.#end(code, signal), PIPES_LIMIT_MS);
       this.#child.once("close", () => {

@@ -1,8 +1,11 @@
 // When a turn of an enclosed session has taken too long: its event loop stood still for the whole budget. Pure: what was seen and the
 // time come in with each look. Time in which nobody looked does not count, because then everything may have stood still.
 
-/** Pace of the looks, and of the counting that they look at. Too large: sessions are ended late; too small: idle ones cost CPU. */
-export const LOOK_MS = 200;
+/**
+ * Pace of the looks, and of the counting that they look at. Too small: idle sessions cost CPU. Too large: sessions are ended late, which
+ * only their own clients notice.
+ */
+export const LOOK_MS = 250;
 /**
  * A turn must have used its budget in CPU time of its process, or else have lasted so much longer: on a machine that is short of CPU a
  * harmless turn takes long as well.

@@ -2,7 +2,15 @@
 // know of the other. A worker's death changes the view at once; a view goes to every worker.
 
 import { randomBytes } from "node:crypto";
-import { MeshError, type NodeRecord, type View, type WorkerLoad, type WorkerRecord } from "#proto";
+import {
+  MeshError,
+  type NodeRecord,
+  type RelayedFrame,
+  type RelayFrame,
+  type View,
+  type WorkerLoad,
+  type WorkerRecord,
+} from "#proto";
 import {
   followLifeline,
   probe,
@@ -13,7 +21,7 @@ import {
   type Membership,
 } from "#mesh";
 import type { NodeConfig } from "../config.ts";
-import type { FromWorker } from "../ipc.ts";
+import type { FromWorker, WorkerAnswer, WorkerQuery } from "../ipc.ts";
 import type { Log } from "../log.ts";
 import { WorkerPulse } from "./worker-pulse.ts";
 import { WorkerPool, type WorkerProcess } from "./worker-pool.ts";
@@ -138,6 +146,7 @@ export class Life {
         probe,
         ask: (node, timeoutMs) =>
           this.#askContact(node.id, { node: self.id, incarnation: self.incarnation }, timeoutMs),
+        relay: (node, ask, timeoutMs) => this.#askRelay(node.id, ask, timeoutMs),
       },
       load: () => [...this.#ownLoads.values()],
       events: {
@@ -190,6 +199,8 @@ export class Life {
     this.#pool.broadcast({ type: "stop", reason, limitMs: STOP_LIMIT_MS });
     this.#noteStopped();
     await within(this.#stopped.promise, STOP_LIMIT_MS + EXIT_GRACE_MS);
+    // Once the view lacks this node, others take over its names: a worker that hangs must not wake up and act then.
+    for (const worker of this.#pool.processes) if (!worker.stopped) this.#pool.killOne(worker.index);
     // Peers who do not read of our leave would keep their links.
     const graceMs = (await this.#leave()) ? LINK_GRACE_MS : 0;
     await this.#pool.end({ type: "exit", graceMs }, graceMs + EXIT_GRACE_MS);
@@ -228,17 +239,25 @@ export class Life {
     };
   }
 
-  /** Links are the workers': any of ours may ask. Not always the same one, which may hang. */
   async #askContact(
     to: string,
     about: { readonly node: string; readonly incarnation: string },
     timeoutMs: number,
   ): Promise<ContactAnswer> {
+    const answer = await this.#askByLink({ op: "contact", to, about, timeoutMs });
+    return answer?.op === "contact" ? answer.answer : "unknown";
+  }
+
+  async #askRelay(to: string, ask: RelayFrame, timeoutMs: number): Promise<RelayedFrame | undefined> {
+    const answer = await this.#askByLink({ op: "relay", to, ask, timeoutMs });
+    return answer?.op === "relay" ? answer.relayed : undefined;
+  }
+
+  /** Links are the workers': any of ours may ask. Not always the same one, which may hang. */
+  async #askByLink(query: WorkerQuery): Promise<WorkerAnswer | undefined> {
     const workers = this.#pool.processes;
     const worker = workers[Math.floor(Math.random() * workers.length)];
-    if (worker === undefined) return "unknown";
-    const answer = await this.questions.ask(worker.index, { op: "contact", to, about, timeoutMs });
-    return answer?.op === "contact" ? answer.answer : "unknown";
+    return worker === undefined ? undefined : this.questions.ask(worker.index, query);
   }
 
   #url(host: string, port: number): string {
@@ -292,6 +311,12 @@ export class Life {
           type: "contact",
           id: message.id,
           promised: this.#membership?.answerContact(message.node, message.incarnation) ?? false,
+        });
+        break;
+      case "relay":
+        // One that was fenced meanwhile says nothing: the peer asks another node.
+        void this.#membership?.answerRelay(message.node, message.ask).then((relayed) => {
+          this.#pool.send(worker.index, { type: "relay", id: message.id, relayed });
         });
         break;
       case "answer":

@@ -2,7 +2,15 @@
 // It runs no session code. A life of the node lasts from one join to its end or eviction; an evicted node drops all it had and begins
 // another life under a new incarnation.
 
-import { connectNats, memoryBucket, serveLifeline, type Kv, type LifelineServer, type NatsLink } from "#mesh";
+import {
+  connectNats,
+  memoryBucket,
+  serveLifeline,
+  systemClock,
+  type Kv,
+  type LifelineServer,
+  type NatsLink,
+} from "#mesh";
 import type { NodeConfig } from "../config.ts";
 import type { Log } from "../log.ts";
 import { AdminServer, type NodeStatus } from "./admin.ts";
@@ -89,13 +97,13 @@ class Node {
       const started = await Promise.race([life.start(), this.#stopping.promise.then(() => "stop" as const)]);
       if (started === "stop") return { why: "stop" };
       if (nats !== undefined) {
-        registry = new RegistryService(
-          nats,
-          this.#config,
-          life.questions,
-          () => life.view,
-          () => life.loads,
-        );
+        registry = new RegistryService(nats, this.#config, {
+          questions: life.questions,
+          view: () => life.view,
+          loads: () => life.loads,
+          suspended: () => life.suspended,
+          clock: systemClock,
+        });
         await registry.start();
       }
       const end = await Promise.race([

@@ -1,5 +1,6 @@
 // The registry as the outside asks it: request/reply on NATS, JSON in and out, answered by any node of the mesh. What is known of a
-// session is asked of the workers at that moment; nothing about sessions is stored. docs/registry.md describes the subjects.
+// session is asked of the workers at that moment; nothing about sessions is stored. docs/registry.md describes the subjects. A node
+// whose lease has run out refuses: it may have been evicted, and what it knows of the mesh be of long ago.
 
 import {
   MeshError,
@@ -17,7 +18,7 @@ import {
   type WorkerLoad,
 } from "#proto";
 import { ownerSlot, ownerTable, partitionOf, type OwnerTable } from "#placement";
-import type { NatsLink } from "#mesh";
+import type { Clock, NatsLink } from "#mesh";
 import type { NodeConfig } from "../config.ts";
 import type { SessionInfo, WorkerAnswer, WorkerQuery } from "../ipc.ts";
 import type { WorkerQuestions } from "./worker-questions.ts";
@@ -27,28 +28,34 @@ const LIMIT_DEFAULT = 100;
 const LIMIT_MAX = 1_000;
 /** Longer than a node gives its workers, so that a node with one hanging worker still answers for the others. */
 const NODE_ANSWER_MS = 1_500;
+/**
+ * All nodes are asked and the first answer counts, so a node that must refuse leaves the others the time that their answers may take.
+ * Too small: a client is refused what others know. Too large: it waits for longer than it asked for when all refuse.
+ */
+const REFUSE_AFTER_MS = 2_000;
+
+/** What a life of the node knows. */
+export interface RegistrySources {
+  readonly questions: Pick<WorkerQuestions, "ask" | "askAll">;
+  readonly view: () => View | undefined;
+  readonly loads: () => ReadonlyMap<string, readonly WorkerLoad[]>;
+  /** The node's lease has run out. */
+  readonly suspended: () => boolean;
+  readonly clock: Clock;
+}
 
 export class RegistryService {
   readonly #nats: NatsLink;
   readonly #config: NodeConfig;
-  readonly #questions: WorkerQuestions;
-  readonly #view: () => View | undefined;
-  readonly #loads: () => ReadonlyMap<string, readonly WorkerLoad[]>;
+  readonly #sources: RegistrySources;
+  readonly #closing = new AbortController();
   readonly #stops: (() => Promise<void>)[] = [];
   #table: { readonly epoch: number; readonly owners: OwnerTable } | undefined;
 
-  constructor(
-    nats: NatsLink,
-    config: NodeConfig,
-    questions: WorkerQuestions,
-    view: () => View | undefined,
-    loads: () => ReadonlyMap<string, readonly WorkerLoad[]>,
-  ) {
+  constructor(nats: NatsLink, config: NodeConfig, sources: RegistrySources) {
     this.#nats = nats;
     this.#config = config;
-    this.#questions = questions;
-    this.#view = view;
-    this.#loads = loads;
+    this.#sources = sources;
   }
 
   async start(): Promise<void> {
@@ -57,22 +64,60 @@ export class RegistryService {
       name: `mesh-${this.#config.mesh}-registry`,
       version: "1.0.0",
       description: `Live sessions and members of the mesh "${this.#config.mesh}"`,
-      endpoints: [
-        { name: "get", subject: subject("get"), answer: (body) => this.#get(bodyOf(body)) },
-        { name: "list", subject: subject("list"), answer: (body) => this.#list(bodyOf(body)) },
-        { name: "count", subject: subject("count"), answer: (body) => this.#count(bodyOf(body)) },
-        { name: "nodes", subject: subject("nodes"), answer: async () => this.#nodes() },
-        { name: "view", subject: subject("view"), answer: async () => this.#currentView() },
-      ],
+      endpoints: Object.entries<(body: Record<string, unknown>) => unknown>({
+        get: (body) => this.#get(body),
+        list: (body) => this.#list(body),
+        count: (body) => this.#count(body),
+        nodes: () => this.#nodes(),
+        view: () => this.#currentView(),
+      }).map(([name, answer]) => ({
+        name,
+        subject: subject(name),
+        answer: async (body: unknown) => {
+          if (this.#sources.suspended()) await this.#othersFirst();
+          return this.#whileLive(() => answer(bodyOf(body)));
+        },
+      })),
     });
     this.#stops.push(stop);
     this.#stops.push(
-      await this.#nats.serve(this.#nodeSubject(this.#config.node), {}, (body) => this.#answerNode(bodyOf(body))),
+      await this.#nats.serve(this.#nodeSubject(this.#config.node), {}, (body) =>
+        this.#whileLive(() => this.#answerNode(bodyOf(body))),
+      ),
     );
   }
 
   async close(): Promise<void> {
+    this.#closing.abort();
     await Promise.all(this.#stops.splice(0).map((stop) => stop()));
+  }
+
+  /** Also the process that was stopped while it answered must not say what was true before. */
+  async #whileLive<T>(answer: () => T | Promise<T>): Promise<T> {
+    this.#refuseSuspended();
+    const answered = await answer();
+    this.#refuseSuspended();
+    return answered;
+  }
+
+  #refuseSuspended(): void {
+    if (!this.#sources.suspended()) return;
+    throw new MeshError("suspended", "this node has lost its lease for now; ask again, so that another one answers", {
+      node: this.#config.node,
+      retryAfterMs: 500,
+    });
+  }
+
+  async #othersFirst(): Promise<void> {
+    const { signal } = this.#closing;
+    if (signal.aborted) return;
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const go = (): void => resolve();
+    const cancel = this.#sources.clock.timer(REFUSE_AFTER_MS, go);
+    signal.addEventListener("abort", go, { once: true });
+    await promise;
+    cancel();
+    signal.removeEventListener("abort", go);
   }
 
   // ---- questions from outside ----
@@ -136,7 +181,7 @@ export class RegistryService {
 
   #nodes(): unknown {
     const view = this.#currentView();
-    const loads = this.#loads();
+    const loads = this.#sources.loads();
     return {
       epoch: view.epoch,
       nodes: view.nodes.map(({ id, state, role, zone, labels, gateway, admin, pid, workers }) => {
@@ -171,8 +216,9 @@ export class RegistryService {
   async #answerNode(body: Record<string, unknown>): Promise<{ answers: WorkerAnswer[] }> {
     const query = queryOf(record(body["query"], "query"));
     const worker = optionalWhole(body, "worker");
-    if (worker === undefined) return { answers: await this.#questions.askAll(query) };
-    const answer = await this.#questions.ask(worker, query);
+    const { questions } = this.#sources;
+    if (worker === undefined) return { answers: await questions.askAll(query) };
+    const answer = await questions.ask(worker, query);
     return { answers: answer === undefined ? [] : [answer] };
   }
 
@@ -225,7 +271,7 @@ export class RegistryService {
   }
 
   #currentView(): View {
-    const view = this.#view();
+    const view = this.#sources.view();
     if (view === undefined)
       throw new MeshError("no_host", "this node is not in the mesh now; ask again", { retryAfterMs: 500 });
     return view;

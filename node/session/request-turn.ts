@@ -58,6 +58,12 @@ export abstract class RequestTurn<Reply extends object> implements WaitingEvent,
       throw this.#failed(error);
     }
     if (isThenable(result)) {
+      if (cell.ended) {
+        // Ended from within, before anybody waited for this turn: what its code still comes to is not sent.
+        this.#answered = true;
+        this.#watch(result);
+        throw cell.error();
+      }
       const answer = this.wait();
       this.#watch(result);
       return answer;

@@ -93,6 +93,11 @@ export class MainThread {
     this.#urls.clear();
   }
 
+  /** At once, whatever is under way. Nothing can be asked any more. */
+  detach(): void {
+    this.#session.disconnect();
+  }
+
   #frameOf({ functionName, location }: Debugger.CallFrame): Frame {
     return {
       functionName,

@@ -1,5 +1,5 @@
 // What the main thread of a worker and its watchdog thread share: a small piece of memory, and the words that they exchange. The
-// main thread writes it, the watchdog only reads.
+// main thread writes it, the watchdog only reads, until its last word.
 
 import { integer, record as recordOf } from "#proto";
 import { TURN_COUNT } from "../session/turns.ts";
@@ -8,7 +8,9 @@ import { TURN_COUNT } from "../session/turns.ts";
 const BUDGET_MS = 1;
 /** Where the memory budget stands, in MiB. */
 const HEAP_MIB = 2;
-const CELLS = 3;
+/** Not 0: the thread has let go of the main thread. */
+const LET_GO = 3;
+const CELLS = 4;
 
 export type TurnRecord = Int32Array<SharedArrayBuffer>;
 
@@ -42,6 +44,17 @@ export function turnCountOf(record: TurnRecord): number {
   return Atomics.load(record, TURN_COUNT);
 }
 
+/** The last that the thread does. */
+export function tellLetGo(record: TurnRecord): void {
+  Atomics.store(record, LET_GO, 1);
+  Atomics.notify(record, LET_GO);
+}
+
+/** Blocks until `tellLetGo`, for `limitMs` at most. */
+export function awaitLetGo(record: TurnRecord, limitMs: number): void {
+  Atomics.wait(record, LET_GO, 0, limitMs);
+}
+
 export interface ThreadStart {
   readonly record: TurnRecord;
   /** An expression whose value on the main thread is the guard. */
@@ -62,6 +75,9 @@ export function lookOf(value: unknown): Look {
 }
 
 export type KillReason = "turn budget" | "turn memory";
+
+/** Let go of the main thread, and end. */
+export type ToThread = "let go";
 
 export type FromThread =
   | { readonly type: "ready" }

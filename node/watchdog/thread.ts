@@ -2,7 +2,7 @@
 
 import { parentPort, workerData } from "node:worker_threads";
 import { MainThread } from "./inspector.ts";
-import type { FromThread, ThreadStart } from "./record.ts";
+import { tellLetGo, type FromThread, type ThreadStart, type ToThread } from "./record.ts";
 import { Watch } from "./watch.ts";
 
 /** Between two looks at the turn count. Too large: sessions are ended late; too small: idle workers cost CPU. */
@@ -22,6 +22,11 @@ await main.attach(guard);
 tell({ type: "ready" });
 clearInterval(alive);
 const watch = new Watch(record, main, tell);
+parentPort?.once("message", (_message: ToThread) => {
+  main.detach();
+  tellLetGo(record);
+  process.exit(0);
+});
 let looking = false;
 // A look may wait for the main thread; what the inspector says does not keep this thread alive, this timer does.
 setInterval(() => {

@@ -10,6 +10,7 @@ import { setBooked } from "../session/immediates.ts";
 import { condemnTicks, installSessionTicks, ownTick, sessionTicks } from "../session/ticks.ts";
 import { turns } from "../session/turns.ts";
 import {
+  awaitLetGo,
   countTurn,
   newRecord,
   setBudgets,
@@ -17,12 +18,15 @@ import {
   type Budgets,
   type FromThread,
   type KillReason,
+  type ToThread,
 } from "./record.ts";
 
 /** Pace at which an idle event loop counts turns; must be well under what makes a turn suspicious. */
 const COUNT_MS = 40;
 /** A thread that has not connected in this time will not. */
 const READY_LIMIT_MS = 10_000;
+/** A thread lets go within milliseconds. One that has failed does not; then Node says at the end that it waits for a debugger. */
+const LET_GO_LIMIT_MS = 250;
 const GUARD = "sessionmesh.guard";
 
 /** A session that was ended by force. */
@@ -123,6 +127,15 @@ export class Watchdog {
     clearInterval(this.#counter);
     turns.mingle();
     await this.#thread.terminate();
+  }
+
+  /** For a process that ends at once: Node would take the thread for a debugger, and say that it waits for it. Blocks for some milliseconds. */
+  letGo(): void {
+    const message: ToThread = "let go";
+    // A port of threads, which has no origins.
+    // oxlint-disable-next-line unicorn/require-post-message-target-origin
+    this.#thread.postMessage(message);
+    awaitLetGo(this.#record, LET_GO_LIMIT_MS);
   }
 
   /** What the thread calls, by name, while session code stands still. The answers are JSON values. */

@@ -23,6 +23,10 @@ export function answerQuery({ host, router }: QuerySources, query: WorkerQuery):
       return router
         .askContact(query.to, query.about, query.timeoutMs)
         .then((answer): WorkerAnswer => ({ op: "contact", answer }));
+    case "relay":
+      return router
+        .askRelay(query.to, query.ask, query.timeoutMs)
+        .then((relayed): WorkerAnswer => ({ op: "relay", relayed }));
     case "where":
       return { op: "where", ...router.whereabouts(parseSessionKey(query.key)) };
   }

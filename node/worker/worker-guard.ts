@@ -48,6 +48,11 @@ export class WorkerGuard {
     await watchdog?.close();
   }
 
+  /** The process ends at once, with or without `close`. */
+  letGo(): void {
+    this.#watchdog?.letGo();
+  }
+
   async #try(options: Parameters<typeof Watchdog.start>[0]): Promise<string | undefined> {
     try {
       this.#watchdog = await Watchdog.start(options);

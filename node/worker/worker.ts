@@ -2,7 +2,7 @@
 // primary over IPC and from its peers over links; it never talks to NATS.
 
 import path from "node:path";
-import { MeshError, workerIdOf, type Fence, type SessionId } from "#proto";
+import { MeshError, workerIdOf, type Fence, type SessionId, type RelayedFrame } from "#proto";
 import { Router, createLinks, listenLinks, type LinkListener, type Links, type SessionCall } from "#mesh";
 import { Enclosures, joinHosts } from "../enclosure/enclosures.ts";
 import { createGateway, type Gateway, type GatewayRouter } from "../gateway/gateway.ts";
@@ -12,8 +12,8 @@ import type { MeshApplication } from "../session/application.ts";
 import { installFaultHandlers } from "../session/faults.ts";
 import { createSessionHost, type SessionHostControl } from "../session/host.ts";
 import { loadApplication } from "../session/load-application.ts";
-import { ContactQuestions } from "./contact-questions.ts";
 import { LoadMeter } from "./load-meter.ts";
+import { PrimaryQuestions } from "./primary-questions.ts";
 import { answerQuery } from "./session-queries.ts";
 import { WorkerGuard } from "./worker-guard.ts";
 import { WorkerLease } from "./worker-lease.ts";
@@ -41,7 +41,8 @@ export class WorkerServer {
   readonly #router: Router;
   readonly #gateway: Gateway;
   readonly #meter: LoadMeter;
-  readonly #contacts: ContactQuestions;
+  readonly #contacts = new PrimaryQuestions<boolean>();
+  readonly #relays = new PrimaryQuestions<RelayedFrame>();
   readonly #guard: WorkerGuard;
   readonly #exit: (code: number) => void;
   #listener: LinkListener | undefined;
@@ -93,7 +94,6 @@ export class WorkerServer {
       exit(1);
     });
     this.#links = createLinks({ self, mesh: config.mesh, machine: config.machine, epoch: () => this.#router.epoch });
-    this.#contacts = new ContactQuestions(tell);
     this.#router = new Router({
       self,
       host: this.#host,
@@ -101,7 +101,9 @@ export class WorkerServer {
       lease: this.#lease,
       refreshView: (epoch) => tell({ type: "refresh", epoch }),
       accepting: () => this.#accepting && config.role === "host",
-      answerContact: (node, incarnation) => this.#contacts.ask(node, incarnation),
+      answerContact: (node, incarnation) =>
+        this.#contacts.ask((id) => tell({ type: "contact", id, node, incarnation })),
+      answerRelay: (node, ask) => this.#relays.ask((id) => tell({ type: "relay", id, node, ask })),
       draw: Math.random,
     });
     this.#gateway = createGateway({
@@ -122,9 +124,11 @@ export class WorkerServer {
     });
   }
 
-  async start(): Promise<void> {
+  /** `seal` is called once all is in place that is ours, before the first session starts. */
+  async start(seal: () => void): Promise<void> {
     const { config, index, incarnation } = this.#boot;
     this.#tell({ type: "watchdog", contained: await this.#guard.start() });
+    seal();
     this.#listener = await listenLinks({
       self: workerIdOf(config.node, this.#boot),
       mesh: config.mesh,
@@ -170,6 +174,9 @@ export class WorkerServer {
       case "contact":
         this.#contacts.answered(message.id, message.promised);
         break;
+      case "relay":
+        this.#relays.answered(message.id, message.relayed);
+        break;
       case "stop":
       case "exit":
       case "fence":
@@ -194,6 +201,11 @@ export class WorkerServer {
     this.#accepting = false;
     this.#host.dropAll(CLOSE_RESTART);
     await this.#close();
+  }
+
+  /** The process ends at once, whatever of it is under way. */
+  letGo(): void {
+    this.#guard.letGo();
   }
 
   /** After `stop`: lets peers, who read of our leave in their views, have their last answers. */

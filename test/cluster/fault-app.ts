@@ -1,7 +1,11 @@
 // The application of the fault tests: sessions that go wrong in every way on demand, and neighbours that must not notice.
 
+import cluster from "node:cluster";
 import { pbkdf2Sync } from "node:crypto";
 import { EventEmitter } from "node:events";
+import nodeProcess, { exit as namedExit } from "node:process";
+import { Readable } from "node:stream";
+import { pipeline } from "node:stream/promises";
 import { setTimeout as sleep } from "node:timers/promises";
 import { defineMesh, SessionServer, type SessionContext, type SessionOptions, type SessionSocket } from "sessionmesh";
 
@@ -134,6 +138,8 @@ const faults: Record<string, () => unknown> = {
     setImmediate(thrower);
     return never();
   },
+  ...processTricks(),
+  ...edits(),
   "body-spin": () =>
     new Response(
       new ReadableStream(
@@ -147,6 +153,118 @@ const faults: Record<string, () => unknown> = {
       ),
     ),
 };
+
+/** What would hit the whole process. */
+function processTricks(): Record<string, () => unknown> {
+  return {
+    exit: () => process.exit(0),
+    "named-exit": () => namedExit(0),
+    "imported-exit": async () => (await import("node:process")).default.exit(0),
+    "builtin-exit": () => process.getBuiltinModule("node:process").exit(0),
+    "caught-exit": () => {
+      try {
+        process.exit(0);
+      } catch {
+        return Response.json({ survived: "exit" });
+      }
+    },
+    "timer-exit": () => {
+      setTimeout(() => process.exit(0), 1);
+      return never();
+    },
+    "listener-exit": () => {
+      const emitter = new EventEmitter().once("end", process.exit);
+      setImmediate(() => emitter.emit("end"));
+      return never();
+    },
+    "really-exit": () => called("reallyExit", 0),
+    abort: () => process.abort(),
+    "kill-self": () => process.kill(process.pid),
+    "kill-zero": () => process.kill(0, "SIGKILL"),
+    "kill-all": () => process.kill(-1, "SIGKILL"),
+    "kill-group": () => process.kill(-process.pid, "SIGKILL"),
+    "kill-primary": () => nodeProcess.kill(process.ppid, "SIGKILL"),
+    "kill-primary-group": () => process.kill(-process.ppid, "SIGKILL"),
+    "hidden-kill": () => called("_kill", process.ppid, 9),
+    chdir: () => process.chdir("/"),
+    umask: () => process.umask(0),
+    disconnect: () => called("disconnect"),
+    send: () => called("send", { type: "stopped" }),
+    "cluster-kill": () => cluster.worker?.kill(),
+    "cluster-destroy": () => cluster.worker?.destroy(),
+    "cluster-disconnect": () => cluster.worker?.disconnect(),
+    "cluster-send": () => cluster.worker?.send({ type: "stopped" }),
+    "remove-all": () => process.removeAllListeners(),
+    "remove-all-faults": () => process.removeAllListeners("uncaughtException"),
+    "remove-fault-listener": () => {
+      for (const listener of process.listeners("uncaughtException")) process.off("uncaughtException", listener);
+    },
+    "remove-message-listener": () => {
+      for (const listener of process.listeners("message")) process.removeListener("message", listener);
+    },
+    "capture-callback": () => process.setUncaughtExceptionCaptureCallback(() => {}),
+    "emit-message": () => process.emit("message", { type: "fence", reason: "forged" }, undefined),
+    "emit-disconnect": () => process.emit("disconnect"),
+    "end-stdout": () => process.stdout.end(),
+    "end-stderr": () => process.stderr.end(),
+    "destroy-stderr": () => process.stderr.destroy(),
+    "pipe-into-stdout": () => pipeline(Readable.from([""]), process.stdout),
+    binding: () => called("binding", "fs"),
+  };
+}
+
+/** What nobody may do to what all share. Modules are strict code, so each throws. */
+function edits(): Record<string, () => unknown> {
+  const replace = (object: object, name: PropertyKey): void => {
+    if (!Reflect.set(object, name, () => spin())) throw new TypeError(`${String(name)} is read-only`);
+  };
+  const define = (object: object, name: PropertyKey): void => {
+    Object.defineProperty(object, name, { value: spin });
+  };
+  return {
+    "emit-uncaught": () => process.emit("uncaughtException", new Error("forged")),
+    "assign-timer": () => (globalThis.setTimeout = setImmediate as unknown as typeof setTimeout),
+    "assign-promise": () => (globalThis.Promise = class extends Promise<unknown> {} as PromiseConstructor),
+    "assign-reflect": () => (globalThis.Reflect = { ...Reflect }),
+    "assign-process": () => (globalThis.process = { ...process }),
+    "delete-map": () => delete (globalThis as { Map?: unknown }).Map,
+    "edit-array": () => replace(Array.prototype, "map"),
+    "extend-array": () => Object.assign(Array.prototype, { last: spin }),
+    "edit-object": () => replace(Object.prototype, "toString"),
+    "extend-object": () => define(Object.prototype, "then"),
+    "edit-promise": () => replace(Promise.prototype, "then"),
+    "edit-map": () => replace(Map.prototype, "get"),
+    "edit-json": () => replace(JSON, "stringify"),
+    "edit-iterator": () => replace(Object.getPrototypeOf([].values()) as object, "next"),
+    "edit-response": () => replace(Response, "json"),
+    "edit-console": () => replace(console, "log"),
+    "redefine-exit": () => define(process, "exit"),
+  };
+}
+
+/** What libraries do, and what therefore ends nothing. None of it has an effect on others. */
+const harmless: Record<string, () => unknown> = {
+  "on-uncaught": () => process.on("uncaughtException", () => spin()),
+  "once-rejection": () => process.prependOnceListener("unhandledRejection", () => spin()),
+  "assign-exit": () => (process.exit = () => spin()),
+  "assign-emit": () => (process.emit = () => spin()),
+  "assign-write": () => (process.stderr.write = () => spin()),
+  "exit-code": () => (process.exitCode = 7),
+  "prepare-stack": () => (Error.prepareStackTrace = () => spin()),
+  listeners: () => {
+    const listener = (): void => {};
+    process.on("exit", listener).once("SIGTERM", listener).addListener("warning", listener);
+    process.off("exit", listener).off("SIGTERM", listener).removeListener("warning", listener);
+  },
+  reads: () => [process.umask(), process.cwd(), process.kill(process.pid, 0), process.memoryUsage().rss],
+};
+
+/** A function of `process` that its types do not tell of. */
+function called(name: string, ...parameters: unknown[]): unknown {
+  const fn: unknown = Reflect.get(process, name);
+  if (typeof fn !== "function") throw new Error(`process has no ${name}`);
+  return Reflect.apply(fn, process, parameters);
+}
 
 function thrower(): never {
   throw new Error("told to");
@@ -179,6 +297,10 @@ class Faulty extends SessionServer {
   override async fetch(request: Request): Promise<Response> {
     const kind = new URL(request.url).searchParams.get("fault");
     if (kind === null) return Response.json({ alive: true, pid: process.pid });
+    if (kind in harmless) {
+      harmless[kind]?.();
+      return Response.json({ cwd: process.cwd(), umask: process.umask(), pid: process.pid });
+    }
     const result = await faults[kind]?.();
     return result instanceof Response ? result : Response.json({ survived: kind });
   }

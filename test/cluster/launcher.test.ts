@@ -64,6 +64,17 @@ test("a node that dies is reported and the others go on", async () => {
   expect((await fetch(`${added.gateway}/sessions/counter/late`)).status).toBe(200);
 });
 
+test("workers whose primary was killed end without a word", async () => {
+  const mesh = await start();
+  mesh.kill("n1", "SIGKILL");
+  const gone = mesh.nodes[0]?.workers.map((worker) => worker.pid) ?? [];
+  await expect
+    .poll(() => marked(mesh.launcher.mark).filter(({ pid }) => gone.includes(pid)), { timeout: POLL_MS })
+    .toEqual([]);
+  await expect.poll(() => mesh.launcher.stderr, { timeout: POLL_MS }).toContain("node n1 died (SIGKILL)");
+  expect(mesh.launcher.stderr).not.toContain("debugger");
+});
+
 test("when every node has died, mesh up ends with 1", async () => {
   const mesh = await start();
   for (const node of mesh.nodes) mesh.kill(node.id, "SIGKILL", "group");

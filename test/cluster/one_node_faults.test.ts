@@ -1,6 +1,7 @@
 // One real worker with many sessions, of which one goes wrong in each test. The culprit ends and is named; the others lose nothing:
 // no state, no answer, no message, no timer.
 
+import { once } from "node:events";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import { WebSocket } from "ws";
@@ -261,4 +262,118 @@ inOneWorker("errors", (world) => {
       await endsAlone(world(), `faulty/${fault}`, fault, "session_crashed");
     });
   }
+});
+
+inOneWorker("tricks", (world) => {
+  test.for<[string, readonly string[], "session_killed" | "session_crashed"]>([
+    [
+      "the end of the process",
+      [
+        "exit",
+        "named-exit",
+        "imported-exit",
+        "builtin-exit",
+        "caught-exit",
+        "timer-exit",
+        "listener-exit",
+        "really-exit",
+        "abort",
+      ],
+      "session_killed",
+    ],
+    [
+      "signals to the node",
+      ["kill-self", "kill-zero", "kill-all", "kill-group", "kill-primary", "kill-primary-group", "hidden-kill"],
+      "session_killed",
+    ],
+    ["the state of the process", ["chdir", "umask", "capture-callback", "binding"], "session_killed"],
+    [
+      "the channel to the primary",
+      [
+        "disconnect",
+        "send",
+        "cluster-kill",
+        "cluster-destroy",
+        "cluster-disconnect",
+        "cluster-send",
+        "emit-message",
+        "emit-disconnect",
+      ],
+      "session_killed",
+    ],
+    [
+      "the listeners of the process",
+      ["remove-all", "remove-all-faults", "remove-fault-listener", "remove-message-listener"],
+      "session_killed",
+    ],
+    ["the output of all", ["end-stdout", "end-stderr", "destroy-stderr", "pipe-into-stdout"], "session_killed"],
+    ["a forged fault", ["emit-uncaught"], "session_crashed"],
+    [
+      "globals",
+      ["assign-timer", "assign-promise", "assign-reflect", "assign-process", "delete-map", "redefine-exit"],
+      "session_crashed",
+    ],
+    [
+      "built-in objects",
+      [
+        "edit-array",
+        "extend-array",
+        "edit-object",
+        "extend-object",
+        "edit-promise",
+        "edit-map",
+        "edit-json",
+        "edit-iterator",
+        "edit-response",
+        "edit-console",
+      ],
+      "session_crashed",
+    ],
+  ])("who goes for %s ends alone and nothing comes of it", async ([, tricks, code]) => {
+    const { gateway, mesh, others } = world();
+    await others.livesThrough(async () => {
+      for (const trick of tricks) {
+        const url = `${gateway}/sessions/faulty/${trick}`;
+        const socket = new WebSocket(url.replace("http", "ws"));
+        const closed = once(socket, "close");
+        await once(socket, "open");
+        expect({ trick, ...(await fails(`${url}?fault=${trick}`)) }).toEqual({ trick, status: 500, code });
+        expect((await closed)[0]).toBe(1011);
+        const line = `session ${code === "session_killed" ? "killed" : "crashed"} session=faulty/${trick} `;
+        // What a worker writes comes later than what it answers.
+        await eventually(() => mesh.output.includes(line), 5_000);
+        expect(mesh.output.split(line)).toHaveLength(2);
+        expect((await fetch(url)).status).toBe(200);
+      }
+    });
+  });
+
+  test("what libraries do to the process in good faith ends nothing and has no effect on others", async () => {
+    const { gateway, others } = world();
+    const before: unknown = await (await fetch(`${gateway}/sessions/faulty/calm?fault=reads`)).json();
+    await others.livesThrough(async () => {
+      for (const habit of [
+        "on-uncaught",
+        "once-rejection",
+        "assign-exit",
+        "assign-emit",
+        "assign-write",
+        "exit-code",
+        "prepare-stack",
+        "listeners",
+      ]) {
+        const response = await fetch(`${gateway}/sessions/faulty/${habit}?fault=${habit}`);
+        expect([habit, response.status, await response.json()]).toEqual([habit, 200, before]);
+      }
+    });
+    // Their faults still end them, and nobody else calls those functions.
+    for (const [name, fault, code] of [
+      ["on-uncaught", "microtask-throw", "session_crashed"],
+      ["once-rejection", "stray-rejection", "session_crashed"],
+      ["assign-emit", "tick-throw", "session_crashed"],
+      ["another", "exit", "session_killed"],
+    ]) {
+      expect(await fails(`${gateway}/sessions/faulty/${name}?fault=${fault}`)).toEqual({ status: 500, code });
+    }
+  });
 });

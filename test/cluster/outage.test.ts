@@ -3,9 +3,11 @@
 import { randomUUID } from "node:crypto";
 import { onTestFinished, expect, test } from "vitest";
 import { startNats, type NatsServer } from "../infra/nats-server.ts";
+import { startTcpProxy } from "../infra/tcp-proxy.ts";
+import { whereIs } from "./counter-client.ts";
 import { eventually } from "./eventually.ts";
 import { violations, type Fault } from "./history.ts";
-import { ownMesh, viewOf } from "./test-mesh.ts";
+import { ownMesh, viewOf, workerPids } from "./test-mesh.ts";
 import { hostsOf, Traffic, type Asked } from "./traffic.ts";
 
 const SESSIONS = Array.from({ length: 40 }, (_, at) => `counter/s${at}`);
@@ -13,6 +15,8 @@ const CLIENTS = 9;
 const READY_MS = 10_000;
 /** Three times what a lease lasts. */
 const OUTAGE_MS = 6_000;
+/** Longer than suspendMs and evictMs together, and than NATS takes to give up a connection that says nothing. */
+const ALONE_MS = 8_000;
 /** Well under the 3 s that silence takes; mostly it is a fraction of a second. */
 const BACK_MS = 2_500;
 
@@ -52,6 +56,52 @@ test("while NATS is away for 6 s every request is served, to old and new session
   expect(mesh.output).not.toContain("fenced:");
   const after = await viewOf(mesh);
   expect(after.size).toBe(before.size + 1);
+});
+
+test("a node that alone loses NATS for 8 s serves on through its peers, and a worker of it that dies is replaced", async () => {
+  const nats = await ownNats();
+  const proxy = await startTcpProxy({ host: "127.0.0.1", port: nats.port });
+  onTestFinished(() => proxy.close());
+  const mesh = await ownMesh({ nodes: 2, workers: 2, natsUrl: nats.url });
+  const cut = await mesh.addNode({ NATS_URL: `nats://127.0.0.1:${proxy.port}` });
+  const traffic = new Traffic({ gateways: () => mesh.nodes, sessions: SESSIONS, clients: CLIENTS });
+  await Promise.all(SESSIONS.map((session) => traffic.askUntilCounted(session, READY_MS)));
+
+  const atMs = performance.now();
+  proxy.silent = true;
+  const fresh: Asked[] = [];
+  await eventually(async () => {
+    fresh.push(await traffic.ask(`counter/${randomUUID()}`, cut));
+    return performance.now() - atMs > ALONE_MS;
+  }, ALONE_MS + READY_MS);
+  const history = await traffic.stop();
+  expect(violations(history, [])).toEqual([]);
+  expect(fresh.length).toBeGreaterThan(30);
+  const slowestMs = Math.max(...history.filter((one) => one.endedMs > atMs).map((one) => one.endedMs - one.startedMs));
+  console.log(
+    `a node without NATS for ${ALONE_MS} ms: the slowest of ${history.length} requests took ${slowestMs.toFixed(0)} ms`,
+  );
+  expect(slowestMs).toBeLessThan(1_000);
+  expect(mesh.output).toContain("a peer renews its lease");
+  expect(mesh.output).not.toContain("suspended:");
+
+  // A change of the view that only this node can make.
+  const before = await workerPids(mesh, cut.id);
+  process.kill(before[0]!, "SIGKILL");
+  const replacement = await eventually(
+    async () => (await workerPids(mesh, cut.id)).find((pid) => !before.includes(pid)),
+    READY_MS,
+  );
+  // It serves nothing before the view has it.
+  await eventually(
+    async () => (await whereIs(mesh.nodes[0]!.gateway, `counter/${randomUUID()}`)).pid === replacement,
+    READY_MS,
+  );
+  proxy.silent = false;
+  await eventually(() => mesh.output.includes("by itself again"), READY_MS);
+  expect([...(await viewOf(mesh)).keys()]).toEqual(["n1", "n2", "n3"]);
+  expect(mesh.output).not.toContain("suspended:");
+  expect(mesh.output).not.toContain("fenced:");
 });
 
 test("kill -9 of a whole node: its names are back long before silence would have told", async () => {

@@ -236,11 +236,14 @@ test("a node that is frozen past its lease is evicted, and on waking answers wit
   const overMs = performance.now();
   mesh.kill("n3", "SIGCONT", "group");
   const old = gatewayOf(mesh, "n3");
-  // Its gateway has another port in its next life. Before that the woken node may still tell of the view that it knew.
+  // Its gateway has another port in its next life. The woken node is asked like all others, and must not tell of the view that it knew.
+  const told: (string | undefined)[] = [];
   const back = await eventually(async () => {
     const node = (await viewOf(mesh)).get("n3");
+    told.push(node?.gateway);
     return node !== undefined && node.gateway !== old && node;
   }, SILENCE_MS);
+  expect(told).not.toContain(old);
   for (const session of there) {
     const { outcome } = await traffic.ask(session, { id: "n3", gateway: back.gateway });
     expect(outcome).toMatchObject({ status: "counted" });

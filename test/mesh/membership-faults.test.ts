@@ -1,4 +1,4 @@
-// Random faults on a small mesh in fake time: of the registry, of the links over which nodes promise, and newcomers at any time.
+// Random faults on a small mesh in fake time: of the registry, of the links over which nodes promise and relay, and newcomers at any time.
 // Whoever has been evicted must have stopped acting before, and when the faults end, the nodes that are left agree again.
 
 import fc from "fast-check";
@@ -29,6 +29,7 @@ const step = fc.record({
   fault: fc.constantFrom(
     ...["cut", "cut", "mend", "mend", "blind", "seeing", "lossy", "silent", "sound", "worker"],
     ...["others cut", "others cut", "all cut", "all mended", "apart", "apart", "together", "newcomer", "newcomer"],
+    ...["deaf", "hearing", "late", "late"],
   ),
   waitMs: fc.integer({ min: 50, max: 4_000 }),
 });
@@ -36,6 +37,7 @@ const step = fc.record({
 test("no node acts after it was taken out of the view, and the mesh settles when the faults end", async () => {
   let evictions = 0;
   let extensions = 0;
+  let relays = 0;
   await fc.assert(
     fc.asyncProperty(
       fc.integer({ min: 1, max: IDS.length }),
@@ -47,6 +49,10 @@ test("no node acts after it was taken out of the view, and the mesh settles when
         const kvs: FaultyKv[] = [];
         const nodes: TestNode[] = [];
         const apart = new Set<string>();
+        /** Nobody relays; else how long such a question travels at most. */
+        let deaf = true;
+        let lateMs = 0;
+        let relayed = 0;
         const peersOf = (self: string): PeerPort => ({
           ...deafPeers,
           // Nothing of these nodes ever dies.
@@ -56,6 +62,15 @@ test("no node acts after it was taken out of the view, and the mesh settles when
             const me = nodes.find((one) => one.id === self);
             if (asked === undefined || me === undefined || apart.has(self) || apart.has(node.id)) return "unknown";
             return asked.membership.answerContact(self, me.incarnation) ? "promised" : "denied";
+          },
+          relay: async (node, ask) => {
+            const asked = nodes.find((one) => one.id === node.id);
+            if (asked === undefined || deaf || apart.has(self) || apart.has(node.id)) return undefined;
+            if (lateMs > 0) {
+              const travelMs = (relayed++ * 577) % lateMs;
+              await new Promise<void>((resolve) => void clock.timer(travelMs, resolve));
+            }
+            return asked.membership.answerRelay(self, ask);
           },
         });
         const start = (id: string): TestNode => {
@@ -96,6 +111,8 @@ test("no node acts after it was taken out of the view, and the mesh settles when
           else if (fault === "all mended") for (const one of kvs) one.cut = false;
           else if (fault === "apart") apart.add(nodes[at]!.id);
           else if (fault === "together") apart.clear();
+          else if (fault === "deaf" || fault === "hearing") deaf = fault === "deaf";
+          else if (fault === "late") [deaf, lateMs] = [false, 2 * waitMs];
           else if (fault === "newcomer") {
             if (nodes.length < NODES_MAX)
               start(`n${nodes.length + 1}`)
@@ -109,6 +126,7 @@ test("no node acts after it was taken out of the view, and the mesh settles when
         }
 
         apart.clear();
+        lateMs = 0;
         for (const kv of kvs) {
           kv.blind = false;
           kv.fate = () => "written";
@@ -118,6 +136,7 @@ test("no node acts after it was taken out of the view, and the mesh settles when
         const left = nodes.filter((node) => node.fenced.length === 0);
         evictions += nodes.length - left.length;
         extensions += nodes.filter((node) => node.logs.some((line) => line.includes("serving on"))).length;
+        relays += nodes.filter((node) => node.logs.some((line) => line.includes("renews its lease"))).length;
         const view = await storedView(registry);
         expect(view?.nodes.map((node) => node.id) ?? []).toEqual(left.map((node) => node.id));
         for (const { membership } of left) {
@@ -125,7 +144,8 @@ test("no node acts after it was taken out of the view, and the mesh settles when
           expect(membership.suspended).toBe(false);
         }
         for (const node of nodes) await node.membership.close();
-        await clock.advance(0);
+        // What was still on its way to a peer.
+        await clock.advance(10_000);
         expect(clock.pending).toBe(0);
       },
     ),
@@ -134,4 +154,5 @@ test("no node acts after it was taken out of the view, and the mesh settles when
   // Or it proved nothing.
   expect(evictions).toBeGreaterThan(0);
   expect(extensions).toBeGreaterThan(0);
+  expect(relays).toBeGreaterThan(0);
 }, 20_000);

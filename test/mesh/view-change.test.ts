@@ -89,4 +89,14 @@ describe("against a registry that went back", () => {
     expect(base).toMatchObject({ founding: two.founding, nodes: two.nodes });
     expect(base.epoch).toBeGreaterThan(Math.max(two.epoch, stored?.epoch ?? 0));
   });
+
+  test("who joined after the registry went back stays, who was seen to go does not come back", () => {
+    const [gone, newcomer] = viewOf(
+      1,
+      ["n0", "n3"].map((id) => ({ id, workers: ["a"] })),
+    ).nodes;
+    const stored = { ...two, opId: "other", nodes: [gone!, two.nodes[0]!, newcomer!] };
+    const { base } = rebased(two, stored, new Set([gone!.incarnation]));
+    expect(base.nodes).toEqual([...two.nodes, newcomer]);
+  });
 });

@@ -89,6 +89,16 @@ const asks = fc.oneof(
   fc.record({ epoch: whole, locate: fc.record({ key: prose, fence: fences }) }),
   fc.record({ epoch: whole, place: fc.record({ key: prose }) }),
   fc.record({ epoch: whole, ended: fc.record({ sessions: hosted }) }),
+  fc.record({ epoch: whole, contact: fc.record({ node: prose, incarnation: prose }) }),
+  fc.record({
+    epoch: whole,
+    relay: fc.record({
+      operation: fc.constantFrom("get", "create", "update", "remove"),
+      key: prose,
+      value: bytes,
+      revision: whole,
+    }),
+  }),
 );
 
 function frameOf(type: Frame["type"], body: fc.Arbitrary<unknown>): fc.Arbitrary<Frame> {
@@ -131,6 +141,20 @@ export const frames: fc.Arbitrary<Frame> = fc.oneof(
   frameOf("reset", fc.record({ code: prose, message: prose, retryAfterMs: measure })),
   frameOf("ask", asks),
   frameOf("answer", fc.record({ ok: fc.boolean(), sessions: hosted, more: fc.boolean() })),
+  frameOf(
+    "answer",
+    fc.record({
+      ok: fc.boolean(),
+      sessions: hosted,
+      more: fc.boolean(),
+      relayed: fc.record({
+        outcome: fc.constantFrom("away", "entry", "none", "written", "conflict", "unknown"),
+        value: bytes,
+        revision: whole,
+        epoch: whole,
+      }),
+    }),
+  ),
   frameOf("view", fc.record({ epoch: whole })),
 );
 

@@ -119,8 +119,17 @@ describe("a frame is refused with bad_frame", () => {
     const questions = schema.lookupType("sessionmesh.v1.Ask").fieldsArray.filter((field) => field.name !== "epoch");
     expect(questions.length).toBeGreaterThan(3);
     for (const { name } of questions) {
-      expect(decodeRaw({ ask: { epoch: 1, [name]: { key: "a/b", fence } } }), name).toHaveLength(1);
+      expect(decodeRaw({ ask: { epoch: 1, [name]: { key: "a/b", fence, operation: "get" } } }), name).toHaveLength(1);
     }
+  });
+
+  test("when it relays what the registry does not do, or what came of it is nothing that can", () => {
+    expect(codeOf(() => decodeRaw({ ask: { relay: { key: "view", operation: "drop" } } }))).toBe("bad_frame");
+    expect(codeOf(() => decodeRaw({ ask: { relay: { key: "view", operation: "get", revision: 0.5 } } }))).toBe(
+      "bad_frame",
+    );
+    expect(codeOf(() => decodeRaw({ answer: { relayed: { outcome: "perhaps" } } }))).toBe("bad_frame");
+    expect(codeOf(() => decodeRaw({ answer: { relayed: { outcome: "none", epoch: -1 } } }))).toBe("bad_frame");
   });
 
   test("when a fence is missing", () => {

@@ -32,9 +32,9 @@ class Tester extends SessionServer {
   override async fetch(request: Request): Promise<Response> {
     const { pathname, searchParams } = new URL(request.url);
     this.count++;
-    switch (pathname) {
+    switch (pathname.replace(/^\/sessions\/[^/]+\/[^/]+/, "") || "/") {
       case "/":
-        return Response.json({ count: this.count, pid: process.pid, threadId });
+        return Response.json({ count: this.count, pid: process.pid, ppid: process.ppid, threadId });
       case "/context": {
         const { id, node, worker, fence } = this.ctx;
         return Response.json({ id: { kind: id.kind, name: id.name }, node, worker, fence, seen: this.seen });
@@ -102,6 +102,12 @@ class Tester extends SessionServer {
         // No API of Node gets there; its own kill does what a broken addon would.
         process.kill(process.pid, "SIGSEGV");
         return await new Promise(() => {});
+      case "/kill-worker":
+        process.kill(process.ppid, "SIGKILL");
+        break;
+      case "/kill-self":
+        process.kill(process.pid, "SIGKILL");
+        break;
       case "/objects":
         for (;;) flood.push({ at: flood.length });
       case "/buffers":
@@ -169,6 +175,11 @@ class ProcessShort extends Tester {
   static readonly options: SessionOptions = { idleMs: 100, isolation: "process" };
 }
 
+/** Nobody ends its turns but the end of its worker. */
+class ProcessForLong extends Tester {
+  static readonly options: SessionOptions = { isolation: "process", turnBudgetMs: 3_600_000 };
+}
+
 /** Keeps what it is told. */
 class Listener extends SessionServer {
   readonly heard: string[] = [];
@@ -186,6 +197,7 @@ export default defineMesh({
     "shared-short": SharedShort,
     "thread-short": ThreadShort,
     "process-short": ProcessShort,
+    "process-for-long": ProcessForLong,
     listener: Listener,
   },
 });

@@ -1,0 +1,55 @@
+// The index of hosted sessions against a plain list of them.
+
+import fc from "fast-check";
+import { expect, test } from "vitest";
+import { parseSessionKey, type Fence } from "#proto";
+import { partitionOf } from "#placement";
+import { HostedIndex } from "../../mesh/hosted-index.ts";
+import { PartitionSet } from "../../mesh/partition-set.ts";
+
+/** Several of them share a partition. */
+const KEYS = Array.from({ length: 40_000 }, (_, at) => parseSessionKey(`counter/s${at}`).key)
+  .filter((key) => partitionOf(key) < 6)
+  .slice(0, 12);
+
+test("tells of a set of partitions exactly what lives there, whatever started and ended before", () => {
+  expect(new Set(KEYS.map(partitionOf)).size).toBeLessThan(KEYS.length);
+  const step = fc.record({ key: fc.constantFrom(...KEYS), what: fc.constantFrom("start", "end", "end late") });
+  fc.assert(
+    fc.property(fc.array(step, { maxLength: 60 }), fc.subarray([0, 1, 2, 3, 4, 5]), (steps, asked) => {
+      const index = new HostedIndex();
+      const live = new Map<string, Fence>();
+      let claim = 0;
+      for (const { key, what } of steps) {
+        const fence = live.get(key);
+        if (what === "start" && fence === undefined) {
+          live.set(key, { epoch: 1, claim: ++claim });
+          index.activated(key, partitionOf(key), live.get(key)!);
+        } else if (what === "end" && fence !== undefined) {
+          live.delete(key);
+          index.ended(key, partitionOf(key), { ...fence });
+        } else {
+          // An end of an earlier life takes nothing of the present one.
+          index.ended(key, partitionOf(key), { epoch: 0, claim: 1 });
+        }
+      }
+      const partitions = new PartitionSet();
+      for (const partition of asked) partitions.add(partition);
+      const there = [...live].filter(([key]) => asked.includes(partitionOf(parseSessionKey(key).key)));
+      const byKey = (a: { key: string }, b: { key: string }): number => (a.key < b.key ? -1 : 1);
+      expect(index.in(partitions).toSorted(byKey)).toEqual(
+        there.map(([key, fence]) => ({ key, fence })).toSorted(byKey),
+      );
+    }),
+  );
+});
+
+test("a set of partitions lists what was added, in order", () => {
+  fc.assert(
+    fc.property(fc.uniqueArray(fc.nat(16_383), { maxLength: 50 }), (added) => {
+      const set = new PartitionSet();
+      for (const partition of added) set.add(partition);
+      expect([...set]).toEqual(added.toSorted((a, b) => a - b));
+    }),
+  );
+});

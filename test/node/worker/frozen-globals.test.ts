@@ -1,0 +1,48 @@
+// What is frozen stays so, in the test runner too: a child process does it.
+
+import { execFile } from "node:child_process";
+import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
+import { beforeAll, expect, test } from "vitest";
+
+interface Report {
+  readonly edits: Readonly<Record<string, string>>;
+  readonly own: Readonly<Record<string, string>>;
+  readonly sloppy: string;
+  readonly polyfill: string;
+  readonly text: string;
+  readonly stacks: readonly string[];
+  readonly tookMs: number;
+}
+
+let report: Report;
+beforeAll(async () => {
+  const fixture = fileURLToPath(new URL("../../fixtures/frozen-globals.ts", import.meta.url));
+  const { stdout } = await promisify(execFile)(process.execPath, ["--no-warnings", fixture]);
+  report = JSON.parse(stdout) as Report;
+});
+
+test("built-in objects and globals refuse every edit with a TypeError", () => {
+  expect(Object.keys(report.edits).length).toBeGreaterThan(90);
+  expect(Object.entries(report.edits).filter(([, outcome]) => outcome !== "TypeError")).toEqual([]);
+});
+
+test("in sloppy code an edit is without effect", () => {
+  expect(report.sloppy).toBe("functionfunction");
+});
+
+test("what code sets on its own objects is not in the way of what they inherit", () => {
+  expect(Object.entries(report.own).filter(([, outcome]) => outcome !== "done")).toEqual([]);
+});
+
+test("polyfills that were there before stay", () => {
+  expect(report.polyfill).toBe("polyfill");
+});
+
+test("objects print as before", () => {
+  expect(report.text).toBe("again [object Object] { a: Map(1) { 1 => 'e' } }");
+});
+
+test("each session prepares its own stacks", () => {
+  expect(report.stacks).toEqual(["of the first", "Error: x", "Error: x"]);
+});

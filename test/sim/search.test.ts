@@ -1,0 +1,23 @@
+// A small part of `npm run test:sim` with every run of the unit tests, and the proof that it would notice: each deliberate break of the
+// protocol is found.
+
+import { expect, test } from "vitest";
+import { searchAll } from "./order.ts";
+
+const SEEDS = 150;
+
+const order = { from: 1, count: SEEDS, shrinks: true, trace: false, findingsMax: 3 };
+
+test("no seed breaks an invariant, and the faults bite", { timeout: 60_000 }, async () => {
+  const { totals, findings } = await searchAll(order, 2);
+  expect(findings).toEqual([]);
+  expect(totals.runs).toBe(SEEDS);
+  for (const name of ["marks", "fences", "suspends", "outages", "repairs", "ghosts", "moved", "broken"]) {
+    expect(totals.counts[name], name).toBeGreaterThan(3);
+  }
+});
+
+test("a seed gives the same run again", { timeout: 60_000 }, async () => {
+  const [once, again] = await Promise.all([1, 2].map(() => searchAll({ ...order, count: 30 }, 1)));
+  expect(once).toEqual(again);
+});
