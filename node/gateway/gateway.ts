@@ -73,6 +73,8 @@ const CLOSE_RESTART = 1012;
 /** How long a client may take to answer that close. */
 const GOODBYE_MS = 1_000;
 const ALWAYS = (): boolean => true;
+/** Not a closure of whoever listens: a socket that stays open would keep all that the closure sees. */
+const ignore = (): void => {};
 
 class HttpGateway implements Gateway {
   readonly #router: GatewayRouter;
@@ -209,7 +211,7 @@ class HttpGateway implements Gateway {
   async #join(request: IncomingMessage, socket: Duplex, head: Buffer): Promise<void> {
     this.#requests++;
     // Without a listener a reset connection would end the process; `close` follows and is listened to.
-    socket.on("error", () => undefined);
+    socket.on("error", ignore);
     if (socket instanceof Socket) this.#kept.release(socket);
     else {
       // What Node gives for a handshake with a body, of which there is no such thing.

@@ -20,9 +20,15 @@ export class KeptConnections {
   readonly #looker: NodeJS.Timeout;
   /** Bounded by the connections. */
   readonly #traffic = new Map<Socket, Traffic>();
+  /** One listener for all of them. */
+  readonly #closed: (this: Socket) => void;
 
   /** @param busy the connections on which an answer is being made or streamed: the session's own limits are theirs */
   constructor(idleMs: number, busy: () => ReadonlySet<unknown>) {
+    const traffic = this.#traffic;
+    this.#closed = function forget() {
+      traffic.delete(this);
+    };
     this.#idleMs = idleMs;
     this.#looker = setInterval(() => this.#look(busy()), Math.min(LOOK_MS_MAX, Math.ceil(idleMs / LOOKS)));
     this.#looker.unref();
@@ -30,12 +36,13 @@ export class KeptConnections {
 
   add(socket: Socket): void {
     this.#traffic.set(socket, { moved: 0, sinceMs: performance.now() });
-    socket.once("close", () => this.#traffic.delete(socket));
+    socket.on("close", this.#closed);
   }
 
   /** It serves no more requests. */
   release(socket: Socket): void {
     this.#traffic.delete(socket);
+    socket.off("close", this.#closed);
   }
 
   close(): void {
