@@ -64,6 +64,28 @@ test("a node that dies is reported and the others go on", async () => {
   expect((await fetch(`${added.gateway}/sessions/counter/late`)).status).toBe(200);
 });
 
+test("the example serves requests and sockets from two nodes", async () => {
+  const mesh = await startMesh({ app: "examples/hello/app.ts", nodes: 2, workers: 1 });
+  cleanups.push(() => mesh.stop());
+  const urls = mesh.nodes.map((node) => node.gateway);
+  for (const [at, url] of urls.entries()) {
+    const answer = await fetch(`${url}/sessions/counter/alice`);
+    expect(await answer.json()).toMatchObject({ session: "alice", count: at + 1 });
+  }
+  const [one, other] = urls.map((url) => new WebSocket(`${url.replace("http", "ws")}/sessions/chat/lobby`));
+  if (one === undefined || other === undefined) throw new Error("there are two nodes");
+  await Promise.all([one, other].map((socket) => once(socket, "open")));
+  const heard = new Promise((resolve) => {
+    one.addEventListener("message", ({ data }) => {
+      if (data === "hello") resolve(data);
+    });
+  });
+  other.send("hello");
+  expect(await heard).toBe("hello");
+  one.close();
+  other.close();
+});
+
 test("workers whose primary was killed end without a word", async () => {
   const mesh = await start();
   mesh.kill("n1", "SIGKILL");

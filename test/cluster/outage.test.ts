@@ -13,6 +13,8 @@ import { hostsOf, Traffic, type Asked } from "./traffic.ts";
 const SESSIONS = Array.from({ length: 40 }, (_, at) => `counter/s${at}`);
 const CLIENTS = 9;
 const READY_MS = 10_000;
+/** For a worker to start on a busy machine, and for a NATS client to give up one attempt to connect and make another. */
+const REPLACED_MS = 20_000;
 /** Three times what a lease lasts. */
 const OUTAGE_MS = 6_000;
 /** Longer than suspendMs and evictMs together, and than NATS takes to give up a connection that says nothing. */
@@ -90,15 +92,15 @@ test("a node that alone loses NATS for 8 s serves on through its peers, and a wo
   process.kill(before[0]!, "SIGKILL");
   const replacement = await eventually(
     async () => (await workerPids(mesh, cut.id)).find((pid) => !before.includes(pid)),
-    READY_MS,
+    REPLACED_MS,
   );
   // It serves nothing before the view has it.
   await eventually(
     async () => (await whereIs(mesh.nodes[0]!.gateway, `counter/${randomUUID()}`)).pid === replacement,
-    READY_MS,
+    REPLACED_MS,
   );
   proxy.silent = false;
-  await eventually(() => mesh.output.includes("by itself again"), READY_MS);
+  await eventually(() => mesh.output.includes("by itself again"), REPLACED_MS);
   expect([...(await viewOf(mesh)).keys()]).toEqual(["n1", "n2", "n3"]);
   expect(mesh.output).not.toContain("suspended:");
   expect(mesh.output).not.toContain("fenced:");

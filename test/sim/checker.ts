@@ -271,16 +271,15 @@ export class Checker {
 
   /** A newcomer cannot know of those whom the registry has forgotten, until they say so. */
   #checkMemory(view: View, before: View | undefined): void {
+    const members = [...this.#lives].filter(([life, node]) => this.#isMember(life, node));
     if (this.#founding !== "" && view.founding !== this.#founding && before === undefined) {
-      if (this.strictness.keepsMesh)
+      if (this.strictness.keepsMesh && members.length > 0)
         this.fail(5, "a newcomer founded another mesh beside members who reach the registry");
       this.#limit("the mesh, which no member told it again before a newcomer founded another");
     }
     this.#founding = view.founding;
-    for (const [incarnation, node] of this.#lives) {
-      const lives = node.running && node.incarnation === incarnation && !node.leaving && !node.fencing;
-      if (!lives || !this.#listed.has(incarnation) || this.#evicted.has(incarnation)) continue;
-      const known = [view, before].some((one) => one?.nodes.some((other) => other.incarnation === incarnation));
+    for (const [life] of members) {
+      const known = [view, before].some((one) => one?.nodes.some((other) => other.incarnation === life));
       if (!known) this.#limit("a join, until its node says so");
     }
   }
@@ -296,6 +295,11 @@ export class Checker {
     for (const node of before?.nodes ?? []) {
       if (!held.has(node.incarnation)) this.#removed(node.incarnation, `view ${view.epoch} lacks it`);
     }
+  }
+
+  #isMember(life: string, node: SimNode): boolean {
+    const lives = node.running && node.incarnation === life && !node.leaving && !node.fencing;
+    return lives && this.#listed.has(life) && !this.#evicted.has(life);
   }
 
   /** Nobody may lose its place while it may act: the safety of the whole rests on it. */

@@ -2,6 +2,7 @@
 
 import { expect, test } from "vitest";
 import type { Invariant } from "./checker.ts";
+import { kept } from "./kept.ts";
 import { mutations } from "./mutations.ts";
 import { search } from "./order.ts";
 
@@ -13,7 +14,11 @@ test.concurrent.for(mutations.map(({ name, breaks, seed }) => [name, breaks, see
   { timeout: 120_000 },
   async ([name, breaks, seed], { expect }) => {
     const order = { step: 1, mutation: name, shrinks: false, trace: false, findingsMax: 1 };
-    const remembered = await search({ ...order, from: seed, count: 1 });
+    const remembered = await search({
+      ...order,
+      ...(typeof seed === "number" ? { from: seed } : { from: 1, schedule: kept(seed) }),
+      count: 1,
+    });
     const { findings, totals } =
       remembered.findings.length > 0 ? remembered : await search({ ...order, from: 1, count: SEEDS_MAX });
     const [finding] = findings;

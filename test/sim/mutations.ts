@@ -10,15 +10,15 @@ export interface Mutation {
   readonly name: string;
   /** What it may show as. */
   readonly breaks: readonly Invariant[];
-  /** A seed that found it when it was looked for last. When it does not any more, others will. */
-  readonly seed: number;
+  /** A seed that found it when it was looked for last, or the kept schedule that does. When it does not any more, others may. */
+  readonly seed: number | string;
   readonly edits: readonly SourceEdit[];
 }
 
 function mutation(
   name: string,
   breaks: readonly Invariant[],
-  seed: number,
+  seed: number | string,
   file: string,
   find: string,
   replace: string,
@@ -180,5 +180,21 @@ export const mutations: readonly Mutation[] = [
     "mesh/directory.ts",
     "if (!this.#members.has(entry.worker) || this.#state[partitionOf(key)] === FOREIGN) this.#entries.delete(key);",
     "if (this.#state[partitionOf(key)] === -1) this.#entries.delete(key);",
+  ),
+  mutation(
+    "who joined while the registry had gone back is dropped from the view",
+    [3, 4],
+    "newcomer-while-the-registry-had-gone-back",
+    "mesh/view-change.ts",
+    "nodes = sorted([...known.nodes, ...newcomers]);",
+    "nodes = newcomers.length < 0 ? sorted(newcomers) : known.nodes;",
+  ),
+  mutation(
+    "a reconnect during a look at the view is forgotten",
+    [5],
+    "reconnect-during-a-look-at-the-view",
+    "mesh/membership.ts",
+    "if (this.#refreshAgain) this.#refreshSoon();",
+    "",
   ),
 ];

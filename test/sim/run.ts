@@ -1,10 +1,9 @@
 // The simulation as a program: `node test/sim/run.ts --seeds 10000`. Prints what happened over all runs, and for each run that broke an
 // invariant what it broke, the command that runs it again, and the smallest schedule that still does. Ends with 1 then.
 
-import { readFileSync } from "node:fs";
 import { parseArgs } from "node:util";
+import { readSchedule } from "./kept.ts";
 import { searchAll, type Finding } from "./order.ts";
-import type { Schedule } from "./schedule.ts";
 
 const { values } = parseArgs({
   options: {
@@ -26,8 +25,7 @@ const { totals, findings } = await searchAll(
   {
     from: Number(values.seed ?? values.from),
     count: one ? 1 : Number(values.seeds),
-    schedule:
-      values.schedule === undefined ? undefined : (JSON.parse(readFileSync(values.schedule, "utf8")) as Schedule),
+    schedule: values.schedule === undefined ? undefined : readSchedule(values.schedule),
     mutation: values.mutation,
     trace: values.trace,
     shrinks: !values.trace,
@@ -38,7 +36,7 @@ const { totals, findings } = await searchAll(
 const seconds = (performance.now() - began) / 1000;
 
 console.log(
-  `${totals.runs} runs, ${totals.steps} steps (at least ${totals.stepsLeast} in each but those that were cut short), ` +
+  `${totals.runs} runs, ${totals.steps} steps (${Math.round(totals.steps / totals.runs)} in each, ${totals.stepsLeast} in the shortest), ` +
     `${seconds.toFixed(1)} s, ${((seconds * 1e6) / totals.steps).toFixed(1)} us a step`,
 );
 if (totals.cutShort > 0)
@@ -58,9 +56,14 @@ function describe(finding: Finding): void {
   }
   const { seed, theme, violation, shrunk } = finding;
   console.log(`\nseed ${seed} (${theme}): invariant ${violation.invariant} at ${violation.atMs} ms: ${violation.what}`);
-  console.log(`  run it again: node test/sim/run.ts --seed ${seed} --trace`);
+  console.log(`  run it again: ${again(seed)} --trace`);
   if (shrunk !== undefined) {
     console.log(`  shrunk to ${shrunk.schedule.faults.length} faults, ${shrunk.violation.what}:`);
     console.log(`  ${JSON.stringify(shrunk.schedule)}`);
   }
+}
+
+function again(seed: number): string {
+  const broken = values.mutation === undefined ? "" : ` --mutation "${values.mutation}"`;
+  return `node test/sim/run.ts ${values.schedule === undefined ? `--seed ${seed}` : `--schedule ${values.schedule}`}${broken}`;
 }

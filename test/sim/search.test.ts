@@ -2,6 +2,7 @@
 // protocol is found.
 
 import { expect, test } from "vitest";
+import { kept, keptNames } from "./kept.ts";
 import { searchAll } from "./order.ts";
 
 const SEEDS = 150;
@@ -15,6 +16,11 @@ test("no seed breaks an invariant, and the faults bite", { timeout: 60_000 }, as
   for (const name of ["marks", "fences", "suspends", "outages", "repairs", "ghosts", "moved", "broken"]) {
     expect(totals.counts[name], name).toBeGreaterThan(3);
   }
+});
+
+test.for(keptNames())("%s: stays right", { timeout: 60_000 }, async (name) => {
+  const { findings } = await searchAll({ ...order, count: 1, schedule: kept(name), shrinks: false }, 1);
+  expect(findings).toEqual([]);
 });
 
 test("a seed gives the same run again", { timeout: 60_000 }, async () => {
