@@ -56,7 +56,6 @@ export class Exchange implements Waiting {
     this.#deadlineMs = performance.now() + options.timeoutMs + TIMEOUT_SLACK_MS;
     const { response } = options;
     response.on("close", () => this.#closed());
-    response.on("drain", () => this.#drained());
   }
 
   get connection(): Duplex {
@@ -137,6 +136,7 @@ export class Exchange implements Waiting {
 
   async #stream(source: ReadableStream<Uint8Array>, declaredBytes: number | undefined): Promise<void> {
     const { response, log } = this.#options;
+    response.on("drain", () => this.#drained());
     const reader = source.getReader();
     this.#reader = reader;
     const pace = {
