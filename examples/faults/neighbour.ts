@@ -4,7 +4,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { SessionServer, type SessionOptions, type SessionSocket } from "sessionmesh";
 
-const TICK_MS = 250;
+const TICK_MS = 100;
 /** Of what waits until it is told to go on. */
 const PAUSE_MS = 10;
 
