@@ -18,7 +18,8 @@ export class LoadMeter {
     this.#delay.enable();
   }
 
-  read(): WorkerLoad {
+  /** `full`: the worker takes no new sessions. */
+  read(full: boolean): WorkerLoad {
     const now = performance.eventLoopUtilization();
     const { utilization } = performance.eventLoopUtilization(now, this.#before);
     this.#before = now;
@@ -30,6 +31,7 @@ export class LoadMeter {
       utilisation: round(utilization, 3),
       lagMs: round(Math.max(0, meanMs), 1),
       rssBytes: process.memoryUsage.rss(),
+      ...(full ? { full } : {}),
     };
   }
 
