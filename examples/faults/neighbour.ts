@@ -117,7 +117,6 @@ function surroundings(): Readonly<Record<string, unknown>> {
   return {
     cwd: cwd(),
     umask: process.umask(),
-    exitCode: process.exitCode,
     stdout: stdout.writable,
     stderr: stderr.writable,
     uncaughtException: process.listenerCount("uncaughtException"),

@@ -14,7 +14,7 @@ interface Placed {
 }
 
 async function start(env: Readonly<Record<string, string>>): Promise<{ mesh: TestMesh; gateway: string }> {
-  const mesh = await startMesh({ app: "test/cluster/fault-app.ts", nodes: 1, workers: 2, env });
+  const mesh = await startMesh({ app: "examples/faults/app.ts", nodes: 1, workers: 2, env });
   onTestFinished(() => mesh.stop());
   return { mesh, gateway: mesh.nodes[0]?.gateway ?? "" };
 }
@@ -27,19 +27,19 @@ async function placed(gateway: string, session: string): Promise<Placed> {
 
 test("a worker that cannot be stopped is killed and replaced; the sessions of the other one stay", async () => {
   const { mesh, gateway } = await start({ MESH_TURN_BUDGET_MS: "200" });
-  const culprit = await placed(gateway, "faulty/native");
+  const culprit = await placed(gateway, "fault/native");
   const sessions = await Promise.all(Array.from({ length: 20 }, (_, at) => placed(gateway, `neighbour/n${at}`)));
   const spared = sessions.filter(({ pid }) => pid !== culprit.pid);
   expect(spared.length).toBeGreaterThan(0);
   // Whichever worker took the connection: its answer is an error, or the connection breaks with the worker.
-  const lost = fetch(`${gateway}/sessions/faulty/native?fault=native`).then(
+  const lost = fetch(`${gateway}/sessions/fault/native/fault/native-block`).then(
     (response) => response.status,
     () => 0,
   );
   await eventually(() => mesh.output.includes("a worker does not answer; it is killed and replaced"), REPLACED_MS);
   expect([0, 502, 503, 504, 500]).toContain(await lost);
   await eventually(async () => {
-    const again = await placed(gateway, "faulty/native").catch(() => culprit);
+    const again = await placed(gateway, "fault/native").catch(() => culprit);
     return again.pid !== culprit.pid;
   }, REPLACED_MS);
   for (const { session, pid } of spared) expect(await placed(gateway, session)).toEqual({ session, pid });
@@ -47,12 +47,12 @@ test("a worker that cannot be stopped is killed and replaced; the sessions of th
 
 test("a worker that had to end too many sessions takes no new ones and is replaced", async () => {
   const { mesh, gateway } = await start({ MESH_TURN_BUDGET_MS: "50" });
-  const { pid } = await placed(gateway, "faulty/first");
+  const { pid } = await placed(gateway, "fault/first");
   for (let kills = 0; kills < 40 && !mesh.output.includes("will be replaced"); kills++) {
-    const { session } = await placed(gateway, `faulty/k${kills}`);
-    await fetch(`${gateway}/sessions/${session}?fault=spin`);
+    const { session } = await placed(gateway, `fault/k${kills}`);
+    await fetch(`${gateway}/sessions/${session}/fault/spin`);
   }
   expect(mesh.output).toContain("had to end too many sessions by force");
   // Its sessions live on meanwhile; it is replaced when the last has gone, after 30 s at the latest.
-  expect((await placed(gateway, "faulty/first")).pid).toBe(pid);
+  expect((await placed(gateway, "fault/first")).pid).toBe(pid);
 });
