@@ -252,11 +252,15 @@ export class Simulation {
       case "restart":
         return registry.restart(fault.ms);
       case "wipe":
-        this.checker.forgets();
-        return registry.restart(fault.ms, () => registry.wipe());
+        return registry.restart(fault.ms, () => {
+          this.checker.forgets();
+          registry.wipe();
+        });
       case "rewind":
-        this.checker.forgets();
-        return registry.restart(fault.ms, () => registry.rewind(fault.backMs));
+        return registry.restart(fault.ms, () => {
+          this.checker.forgets();
+          registry.rewind(fault.backMs);
+        });
       case "join": {
         const node = this.#node(fault.node);
         if (node.down) node.start();
