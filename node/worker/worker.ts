@@ -9,9 +9,11 @@ import { createGateway, type Gateway, type GatewayRouter } from "../gateway/gate
 import type { FromWorker, ToWorker, WorkerBoot, WorkerQuery } from "../ipc.ts";
 import { createLog, type Log } from "../log.ts";
 import type { MeshApplication } from "../session/application.ts";
+import type { EndReason } from "../session/end-reason.ts";
 import { installFaultHandlers } from "../session/faults.ts";
 import { createSessionHost, type SessionHostControl } from "../session/host.ts";
 import { loadApplication } from "../session/load-application.ts";
+import { FaultEvents } from "./fault-events.ts";
 import { LoadMeter } from "./load-meter.ts";
 import { PrimaryQuestions } from "./primary-questions.ts";
 import { answerQuery } from "./session-queries.ts";
@@ -44,6 +46,7 @@ export class WorkerServer {
   readonly #meter: LoadMeter;
   readonly #contacts = new PrimaryQuestions<boolean>();
   readonly #relays = new PrimaryQuestions<RelayedFrame>();
+  readonly #faults: FaultEvents;
   readonly #guard: WorkerGuard;
   readonly #memory: MemoryGuard;
   readonly #exit: (code: number) => void;
@@ -72,6 +75,7 @@ export class WorkerServer {
   ) {
     const { config, index } = boot;
     const self = workerIdOf(config.node, boot);
+    this.#faults = new FaultEvents(index, (event) => tell({ type: "event", event }));
     this.#boot = boot;
     this.#tell = tell;
     this.#exit = exit;
@@ -83,7 +87,10 @@ export class WorkerServer {
       lease: this.#lease,
       log: this.#log,
       callSession: (call: SessionCall) => this.#router.route(call),
-      onEnded: (id: SessionId, fence: Fence) => this.#router.ended(id, fence),
+      onEnded: (id: SessionId, fence: Fence, reason: EndReason, error?: unknown) => {
+        this.#router.ended(id, fence);
+        this.#faults.note(id, reason, error);
+      },
     };
     this.#enclosures = new Enclosures({
       ...hosting,
