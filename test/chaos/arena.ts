@@ -36,7 +36,6 @@ export interface Victim {
 }
 
 export class Arena {
-  readonly names = Array.from({ length: NAMES }, (_, at) => `counter/name${at}`);
   readonly network: Network;
   readonly nats: PlacedNats;
   readonly views: ViewHistory;
@@ -46,6 +45,8 @@ export class Arena {
   readonly #nodes = new Map<string, PlacedNode>();
   readonly #closedToClients = new Set<string>();
   readonly #cuts = new Set<readonly Cut[]>();
+  #names: readonly string[] = namesOf(0);
+  #rounds = 0;
   readonly #guests = new Map<string, Place>();
 
   private constructor(
@@ -62,7 +63,15 @@ export class Arena {
     this.#wish = wish;
     this.#places = nodes.map(({ place }) => place);
     for (const node of nodes) this.#nodes.set(node.id, node);
-    this.traffic = new Traffic({ gateways: () => this.gateways, sessions: this.names, clients: CLIENTS, draws });
+    const names = (): readonly string[] => this.#names;
+    this.traffic = new Traffic({
+      gateways: () => this.gateways,
+      get sessions() {
+        return names();
+      },
+      clients: CLIENTS,
+      draws,
+    });
   }
 
   /** @param natsServers 1, or 3 that replicate, which the installed one must be able to do */
@@ -142,10 +151,18 @@ export class Arena {
   }
 
   /**
-   * Resolves when all nodes run, are in the view with all their workers, and every name counted through every gateway. Returns how long
-   * the history was before the names were asked.
+   * Names that nobody has asked for yet, live by now and known to every gateway: sessions stay where they are, so a node that came back hosts
+   * none of the old ones. Returns how long the history was before them.
    */
-  async whole(): Promise<number> {
+  async newNames(): Promise<number> {
+    const from = this.traffic.history.length;
+    this.#names = namesOf(++this.#rounds);
+    for (const node of this.nodes) await this.#askAll(node);
+    return from;
+  }
+
+  /** Resolves when all nodes run, are in the view with all their workers, and every name counted through every gateway. */
+  async whole(): Promise<void> {
     const gone = this.#places.filter(({ name }) => !this.#nodes.has(name));
     await Promise.all(
       gone.map(async (place) => this.#nodes.set(place.name, await startPlacedNode(place.name, place, this.#wish))),
@@ -164,9 +181,7 @@ export class Arena {
       return true;
     }, WHOLE_MS);
     this.#closedToClients.clear();
-    const from = this.traffic.history.length;
     for (const node of this.nodes) await this.#askAll(node);
-    return from;
   }
 
   async close(): Promise<void> {
@@ -182,7 +197,7 @@ export class Arena {
   }
 
   async #askAll(through: PlacedNode): Promise<void> {
-    const left = [...this.names];
+    const left = [...this.#names];
     const work = async (): Promise<void> => {
       for (let name = left.pop(); name !== undefined; name = left.pop()) {
         const session = name;
@@ -195,6 +210,10 @@ export class Arena {
     };
     await Promise.all(Array.from({ length: SWEEP_WIDTH }, work));
   }
+}
+
+function namesOf(round: number): string[] {
+  return Array.from({ length: NAMES }, (_, at) => `counter/round${round}-${at}`);
 }
 
 function afterMs(ms: number): Promise<void> {

@@ -40,6 +40,8 @@ export interface Begun {
   readonly lives: readonly string[];
   /** Nothing tells the others that it happened. */
   readonly silent: boolean;
+  /** Those processes end for certain, if not at once: what they still answer is no recovery. */
+  readonly fatal: boolean;
   /** How long it lasts at least. */
   readonly holdMs: number;
   /** Ends it. What is dead stays dead. */
@@ -89,6 +91,7 @@ export const faultKinds: readonly FaultKind[] = [
         mayLose: [worker.pid],
         lives: incarnation === undefined ? [] : [incarnation],
         silent: false,
+        fatal: true,
         holdMs: AT_ONCE_MS,
         end: nothing,
       };
@@ -294,6 +297,7 @@ async function kill(arena: Arena, victims: readonly Victim[], whom: "primary" | 
     mayLose: pidsOf(victims),
     lives: livesOf(victims),
     silent: false,
+    fatal: true,
     holdMs: AT_ONCE_MS,
     end: async () => void (await Promise.all(victims.map(({ node }) => node.exited))),
   };
@@ -348,9 +352,16 @@ function cutOff(
 }
 
 function silent(victims: readonly Victim[], holdMs: number): Omit<Begun, "end"> {
-  return { atMs: performance.now(), mayLose: pidsOf(victims), lives: livesOf(victims), silent: true, holdMs };
+  return {
+    atMs: performance.now(),
+    mayLose: pidsOf(victims),
+    lives: livesOf(victims),
+    silent: true,
+    fatal: false,
+    holdMs,
+  };
 }
 
 function harmless(holdMs: number): Omit<Begun, "atMs"> {
-  return { mayLose: [], lives: [], silent: false, holdMs, end: nothing };
+  return { mayLose: [], lives: [], silent: false, fatal: false, holdMs, end: nothing };
 }

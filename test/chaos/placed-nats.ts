@@ -2,14 +2,15 @@
 
 import { execFileSync, spawn, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
-import { closeSync, mkdirSync, mkdtempSync, openSync, rmSync, writeSync } from "node:fs";
+import { closeSync, mkdirSync, mkdtempSync, openSync, readdirSync, rmSync, writeSync } from "node:fs";
 import os from "node:os";
 import path from "node:path";
 import { createInterface } from "node:readline";
 import type { Place } from "./network/port.ts";
 
-const CLIENT_PORT = 4222;
-const CLUSTER_PORT = 6222;
+/** Not the usual ones, which a server of this machine may hold on every address. */
+const CLIENT_PORT = 24_222;
+const CLUSTER_PORT = 26_222;
 const READY_MS = 15_000;
 /** A disk that is full after a few MB; the registry of a small mesh needs a fraction of one. */
 const DISK_MIB = 16;
@@ -49,6 +50,7 @@ export function installedNats(): { readonly version: string; readonly whyNoRepli
 
 /** @param smallDisk mount a small file system for the store; needs root */
 export async function startPlacedNats(places: readonly Place[], options: { smallDisk: boolean }): Promise<PlacedNats> {
+  removeStale();
   const folder = mkdtempSync(path.join(os.tmpdir(), `mesh-chaos-${process.pid}-`));
   const disk = options.smallDisk && mountDisk(folder);
   const ballast = path.join(folder, "ballast");
@@ -135,6 +137,17 @@ async function ready(child: ChildProcess): Promise<void> {
   });
 }
 
+/** Disks and stores of tests that were killed. */
+function removeStale(): void {
+  for (const name of readdirSync(os.tmpdir())) {
+    const pid = /^mesh-chaos-(\d+)-/.exec(name)?.[1];
+    if (pid === undefined || isAlive(Number(pid))) continue;
+    const folder = path.join(os.tmpdir(), name);
+    unmount(folder);
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
+
 function mountDisk(folder: string): boolean {
   try {
     execFileSync("mount", ["-t", "tmpfs", "-o", `size=${DISK_MIB}m`, "mesh-chaos", folder], { stdio: "ignore" });
@@ -162,5 +175,14 @@ function fill(file: string): void {
     // ENOSPC is the purpose.
   } finally {
     closeSync(handle);
+  }
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch {
+    return false;
   }
 }

@@ -51,11 +51,10 @@ async function main(): Promise<number> {
   const accounts: Fault[] = [];
   const broken: string[] = [];
   try {
-    let calmFrom = await arena.whole();
+    await arena.whole();
     for (const kinds of order(arena, draws, minutes)) {
       if (performance.now() > untilMs) break;
-      const judged = await trial(arena, calmFrom, kinds, draws, scale);
-      calmFrom = judged.calmFrom;
+      const judged = await trial(arena, kinds, draws, scale);
       costs.push(judged.cost);
       accounts.push(...judged.accounts);
       broken.push(...judged.broken);

@@ -10,6 +10,10 @@ import type { Begun, FaultKind, Scale, Target } from "./faults.ts";
 
 /** Beyond every wait of the mesh: 48 s when more than half of a view is silent. */
 const BACK_MS = 70_000;
+/** Requests that wait in a node that fell silent, to be served by it if nothing keeps it from that when it wakes up. */
+const HELD_MAX = 40;
+/** An answer that left in time has arrived by then. */
+const ARRIVED_MS = 250;
 /** Between two new sessions that are asked for during a fault. */
 const FRESH_EVERY_MS = 100;
 
@@ -34,19 +38,12 @@ export interface Judged {
   readonly accounts: readonly Fault[];
   /** Promises that this fault broke and that only its times can show. */
   readonly broken: readonly string[];
-  /** Where the calm before the next fault begins in the history. */
-  readonly calmFrom: number;
 }
 
-/** @param from what `whole` of the arena returned last */
-export async function trial(
-  arena: Arena,
-  from: number,
-  kinds: readonly FaultKind[],
-  draws: Draws,
-  scale: Scale,
-): Promise<Judged> {
+/** The mesh must be whole, and is so again at the end. */
+export async function trial(arena: Arena, kinds: readonly FaultKind[], draws: Draws, scale: Scale): Promise<Judged> {
   const { traffic } = arena;
+  const from = await arena.newNames();
   const calm = traffic.history.slice(from);
   const hosts = hostsOf(calm);
   const instances = instancesOf(calm);
@@ -60,16 +57,20 @@ export async function trial(
   const atMs = Math.min(...faults.map(({ begun }) => begun.atMs));
   const pids = new Set(faults.flatMap(({ begun }) => begun.mayLose));
   const there = [...pids].flatMap((pid) => hosts.get(pid) ?? []);
+  // A name works again when it does for those who are not cut off themselves.
+  const hit = new Set(groups.flat().map(({ node }) => node.id));
+  const doomed = new Set(faults.flatMap(({ begun }) => (begun.fatal ? begun.mayLose : [])));
   const back = Promise.all(
     there.map(async (session) => {
       const asked = await eventually(async () => {
-        const one = await traffic.ask(session);
-        if (one.outcome.status === "counted") return one;
+        const one = await traffic.ask(session, draws.pick(arena.gateways.filter(({ id }) => !hit.has(id))));
+        if (one.outcome.status === "counted" && !doomed.has(one.outcome.answer.pid)) return one;
         throw new Error(`${session} through ${one.through}: ${JSON.stringify(one.outcome)}`);
       }, BACK_MS);
       return asked.endedMs - atMs;
     }),
   );
+  for (const { begun, victims } of faults) if (begun.silent) leaveWith(arena, victims, hosts);
   const fresh = new AbortController();
   const asking = askForNew(arena, fresh.signal);
   try {
@@ -84,9 +85,9 @@ export async function trial(
     const overMs = performance.now();
     fresh.abort();
     await asking;
-    const calmFrom = await arena.whole();
+    await arena.whole();
     const after = traffic.history.slice(from);
-    const judged = judge({
+    return judge({
       what: faults.map(({ kind, victims }) => [kind.name, ...victims.map(({ node }) => node.id)].join(" ")),
       kinds,
       faults,
@@ -100,7 +101,6 @@ export async function trial(
       after,
       detectMs: detected(arena, faults, atMs),
     });
-    return { ...judged, calmFrom };
   } finally {
     fresh.abort();
     await Promise.allSettled([asking, back]);
@@ -123,7 +123,7 @@ interface Done {
   readonly detectMs: number | undefined;
 }
 
-function judge(done: Done): Omit<Judged, "calmFrom"> {
+function judge(done: Done): Judged {
   const { atMs, overMs, there, instances, after, pids, detectMs } = done;
   const now = instancesOf(after);
   const lost = [...instances]
@@ -148,9 +148,13 @@ function judge(done: Done): Omit<Judged, "calmFrom"> {
     failedElsewhere: failed.filter((one) => !isThere(one)).length,
     slowestElsewhereMs: Math.max(0, ...elsewhere.map((one) => one.endedMs - one.startedMs)),
   };
+  // Once others took over, it starts nothing and lets nothing out. Answers that passed other nodes may have been under way.
   const late = after.filter(
-    ({ outcome, startedMs }) =>
-      detectMs !== undefined && outcome.status === "counted" && pids.has(outcome.answer.pid) && startedMs > detectMs,
+    ({ outcome, startedMs, endedMs, through }) =>
+      detectMs !== undefined &&
+      outcome.status === "counted" &&
+      pids.has(outcome.answer.pid) &&
+      (startedMs > detectMs || (victims.has(through) && endedMs > detectMs + ARRIVED_MS)),
   );
   return {
     cost,
@@ -165,6 +169,14 @@ function judge(done: Done): Omit<Judged, "calmFrom"> {
       ...(late.length > 0 ? [`${cost.what}: ${late.length} answers of processes that the view had given up`] : []),
     ],
   };
+}
+
+/** Asks the victims themselves for sessions that they host, and does not wait for it: the answers may take until the end of the fault, or never come. */
+function leaveWith(arena: Arena, victims: readonly Victim[], hosts: ReadonlyMap<number, readonly string[]>): void {
+  for (const { node, workers } of victims) {
+    const names = workers.flatMap(({ pid }) => hosts.get(pid) ?? []);
+    for (const session of names.slice(0, HELD_MAX)) void arena.traffic.ask(session, node);
+  }
 }
 
 /** When the view first lacked all of what the faults took, on whose silence or end others took over. */
