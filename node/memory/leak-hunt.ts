@@ -6,13 +6,14 @@ import type { Footprint } from "./footprint.ts";
 
 /** Looks at which a session must have grown. Too small: one that loads something once is taken for a leak. */
 const RISES_MIN = 3;
+const URGENT_RISES_MIN = 2;
 /** A rise is more than what the estimate may be wrong by. */
 const RISE_BYTES = 64 * 1024;
 const RISE_FACTOR = 1.01;
 /** One that shrinks by so much gives back what it takes. */
 const SHRINK_FACTOR = 0.8;
 /** From the first look to the last, unless the heap is nearly full. Too small: a big answer under construction is taken for a leak. */
-const GROWING_MS = 1_000;
+const GROWING_MS = 3_000;
 /** Passes are so far apart, at least. */
 const PASS_MS = 150;
 /** Sessions of one pass. Too large: with a million active sessions no pass would ever end. */
@@ -135,7 +136,9 @@ export class LeakHunt<Session extends Hunted> {
     const nowMs = this.#options.now();
     let most: [Session, Track] | undefined;
     for (const [session, track] of this.#tracks) {
-      const enough = this.#urgent || (track.rises >= RISES_MIN && nowMs - track.firstMs >= GROWING_MS);
+      const enough = this.#urgent
+        ? track.rises >= URGENT_RISES_MIN
+        : track.rises >= RISES_MIN && nowMs - track.firstMs >= GROWING_MS;
       if (!enough || grownBytes(track) < this.#options.growthBytesMin) continue;
       if (most === undefined || grownBytes(track) > grownBytes(most[1])) most = [session, track];
     }
