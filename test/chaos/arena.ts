@@ -26,6 +26,8 @@ const WHOLE_MS = 90_000;
 const SWEEP_WIDTH = 24;
 const ANSWERED_MS = 30_000;
 const END_MS = 10_000;
+/** Settings that no whole mesh should have: the others evict after 3 s. */
+const CARELESS = { MESH_SUSPEND_MS: "30000", MESH_EVICT_MS: "40000" };
 
 /** A node with the processes that it had when a fault began. */
 export interface Victim {
@@ -74,8 +76,15 @@ export class Arena {
     });
   }
 
-  /** @param natsServers 1, or 3 that replicate, which the installed one must be able to do */
-  static async open(options: { readonly seed: number; readonly natsServers: 1 | 3 }): Promise<Arena> {
+  /**
+   * @param options.natsServers 1, or 3 that replicate, which the installed one must be able to do
+   * @param options.careless a node that acts on long after others have evicted it, to see that the judges see it
+   */
+  static async open(options: {
+    readonly seed: number;
+    readonly natsServers: 1 | 3;
+    readonly careless?: string | undefined;
+  }): Promise<Arena> {
     const network = openNetwork();
     const socketDir = mkdtempSync(path.join(os.tmpdir(), "mc-"));
     const undo: (() => unknown)[] = [() => network.close(), () => rmSync(socketDir, { recursive: true, force: true })];
@@ -92,12 +101,15 @@ export class Arena {
         socketDir,
         extraEnv: {},
       };
-      const first = { ...wish, extraEnv: { MESH_FOUNDING: "now" } };
+      const wishFor = (id: string, founds: boolean): NodeWish => ({
+        ...wish,
+        extraEnv: { ...(founds ? { MESH_FOUNDING: "now" } : {}), ...(id === options.careless ? CARELESS : {}) },
+      });
       const places = Array.from({ length: NODES }, (_, at) => network.add(`n${at + 1}`));
       const nodes: PlacedNode[] = [];
       undo.unshift(() => nodes.map((node) => node.signal("SIGKILL", "group")));
       for (const place of places) {
-        nodes.push(await startPlacedNode(place.name, place, nodes.length === 0 ? first : wish));
+        nodes.push(await startPlacedNode(place.name, place, wishFor(place.name, nodes.length === 0)));
       }
       const views = await followViews(nats.urls, wish.mesh, wish.natsReplicas);
       return new Arena(network, nats, views, wish, nodes, seeded(options.seed));

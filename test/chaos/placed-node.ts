@@ -13,6 +13,9 @@ const MESH = path.join(ROOT, "cli", "mesh.ts");
 const APP = path.join(ROOT, "test", "cluster", "app.ts");
 /** Forks its workers, loads the application in each, joins: seconds on a busy machine. */
 const READY_MS = 60_000;
+/** The same in every life of the node, and not the usual ones, which this machine may have in use. */
+const GATEWAY_PORT = 28_080;
+const ADMIN_PORT = 29_080;
 const STATUS_MS = 5_000;
 /** The last lines of a node's output are what explains a failure. */
 const LINES_MAX = 200;
@@ -55,9 +58,9 @@ export async function startPlacedNode(id: string, place: Place, wish: NodeWish):
       MESH_MACHINE: place.name,
       MESH_BIND: place.address,
       MESH_HOST: place.address,
-      MESH_PORT: "0",
+      MESH_PORT: String(GATEWAY_PORT),
       MESH_ADMIN_BIND: place.address,
-      MESH_ADMIN_PORT: "0",
+      MESH_ADMIN_PORT: String(ADMIN_PORT),
       MESH_WORKERS: String(wish.workers),
       MESH_DRAIN_MS: String(wish.drainMs),
       MESH_SOCKET_DIR: wish.socketDir,

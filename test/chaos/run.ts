@@ -25,6 +25,8 @@ const { values } = parseArgs({
     pairs: { type: "boolean", default: false },
     /** 1, or 3 that replicate. */
     nats: { type: "string", default: "1" },
+    /** A node, as `n1`, that does not stop in time: promises must be found broken then. */
+    careless: { type: "string" },
     /** The last lines of every node at the end. */
     log: { type: "boolean", default: false },
   },
@@ -45,7 +47,11 @@ async function main(): Promise<number> {
   const scale = minutes < LONG_FROM_MINUTES ? SHORT : LONG;
   const untilMs = performance.now() + minutes * 60_000;
   const draws = seeded(Number(values.seed));
-  const arena = await Arena.open({ seed: Number(values.seed) + 1, natsServers: values.nats === "3" ? 3 : 1 });
+  const arena = await Arena.open({
+    seed: Number(values.seed) + 1,
+    natsServers: values.nats === "3" ? 3 : 1,
+    careless: values.careless,
+  });
   say(`${machineOf(arena)}\nseed ${values.seed}`);
   const costs: Cost[] = [];
   const accounts: Fault[] = [];
