@@ -23,8 +23,8 @@ const FAULTS: readonly string[] = [
   ...["alloc", "alloc-strings", "alloc-buffers", "alloc-maps", "leak"],
   ...["never-settles", "body-never-ends", "stream-throw"],
   ...["exit", "reallyexit", "abort", "kill", "kill-primary", "disconnect", "remove-all", "stdout", "chdir", "umask"],
-  ...["globals", "prototype", "extend-object", "edit-json", "uncaught-listener", "assign-write", "exit-code"],
-  ...["native-block", "native-crash"],
+  ...["globals", "prototype", "extend-object", "edit-json", "uncaught-listener", "assign-write"],
+  ...["wasm-spin", "atomics-wait", "open-files", "native-block", "native-crash"],
 ];
 /** Would hit whoever started it, the benchmark included. */
 const NOT_FOR_CONTROL: ReadonlySet<string> = new Set([

@@ -121,6 +121,7 @@ function surroundings(): Readonly<Record<string, unknown>> {
     stderr: stderr.writable,
     uncaughtException: process.listenerCount("uncaughtException"),
     unhandledRejection: process.listenerCount("unhandledRejection"),
+    message: process.listenerCount("message"),
     exit: process.exit,
     write: stderr.write,
     emit: process.emit,
