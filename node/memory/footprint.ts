@@ -1,6 +1,6 @@
 // How much memory the objects of one session keep alive: an estimate from a walk over what its server refers to. Large containers are
 // sampled, so that the cost does not grow with the size. Never runs session code: accessors and proxies are left alone. What it
-// cannot see: variables of closures and of suspended functions, weak collections, and memory outside of JavaScript.
+// cannot see: variables of suspended functions, weak collections, and memory outside of JavaScript.
 
 import { types } from "node:util";
 
@@ -10,10 +10,11 @@ const SAMPLE_MIN = 8;
 const SAMPLE_SHRINK = 4;
 /** Objects looked at in one walk. Too small: trees and linked lists look small. Too large: the books of the walk weigh as much. */
 const OBJECTS_MAX = 300_000;
-/** Objects whose private fields are asked for in one walk; each costs 50 us. */
-const PRIVATE_LOOKS_MAX = 1_000;
-/** Objects between two chances to pause. */
+/** Objects and functions in one walk whose hidden parts are asked for; each costs 50 to 150 us. */
+const HIDDEN_LOOKS_MAX = 500;
+/** Objects between two chances to pause; a look at hidden parts counts as many. */
 const STRIDE = 250;
+const STRIDE_OF_HIDDEN = 50;
 
 /** Bytes, by what V8 needs on 64 bits. */
 const SLOT = 8;
@@ -30,6 +31,7 @@ export interface WalkOptions {
   readonly privateFields: {
     has(object: object): boolean;
     valuesOf(object: object): readonly unknown[];
+    variablesOf(code: object): readonly unknown[];
   };
 }
 
@@ -49,10 +51,12 @@ interface Visit {
 /** Pauses now and then, where the caller may leave it for a while. */
 export function* footprintOf(options: WalkOptions): Generator<void, Footprint> {
   const walk = new Walk(options);
-  let next = STRIDE;
+  let done = 0;
   while (walk.step()) {
-    if (--next > 0) continue;
-    next = STRIDE;
+    done += 1 + walk.hiddenLooks * STRIDE_OF_HIDDEN;
+    walk.hiddenLooks = 0;
+    if (done < STRIDE) continue;
+    done = 0;
     yield;
   }
   return { bytes: Math.round(walk.bytes), seen: walk.seen };
@@ -63,7 +67,9 @@ class Walk {
   readonly seen = new Set<object>();
   readonly #options: WalkOptions;
   readonly #stack: Visit[];
-  #privateLooks = PRIVATE_LOOKS_MAX;
+  /** Since somebody set it to 0. */
+  hiddenLooks = 0;
+  #hiddenLooksLeft = HIDDEN_LOOKS_MAX;
 
   constructor(options: WalkOptions) {
     this.#options = options;
@@ -77,6 +83,21 @@ class Walk {
     const { value } = visit;
     if (typeof value === "string") this.bytes += visit.weight * (HEADER + value.length);
     else if (typeof value === "object" && value !== null) this.#visit(value, visit);
+    else if (typeof value === "function") this.#visitCode(value, visit);
+    return true;
+  }
+
+  #visitCode(code: object, { weight, depth }: Visit): void {
+    if (this.seen.has(code) || types.isProxy(code) || !this.#mayLook()) return;
+    this.seen.add(code);
+    this.bytes += weight * BOXED;
+    this.#push(this.#options.privateFields.variablesOf(code), weight, depth);
+  }
+
+  #mayLook(): boolean {
+    if (this.#hiddenLooksLeft === 0) return false;
+    this.#hiddenLooksLeft--;
+    this.hiddenLooks++;
     return true;
   }
 
@@ -143,8 +164,7 @@ class Walk {
     }
     this.#push(values, (weight * length) / count, depth);
     const { privateFields } = this.#options;
-    if (this.#privateLooks === 0 || !privateFields.has(object)) return;
-    this.#privateLooks--;
+    if (!privateFields.has(object) || !this.#mayLook()) return;
     this.#push(privateFields.valuesOf(object), weight, depth);
   }
 
@@ -155,7 +175,7 @@ class Walk {
       if (typeof value === "string") {
         if (texts.get(value.length) === value) continue;
         texts.set(value.length, value);
-      } else if (typeof value !== "object" || value === null) continue;
+      } else if ((typeof value !== "object" || value === null) && typeof value !== "function") continue;
       this.#stack.push({ value, weight, depth: depth + 1 });
     }
   }

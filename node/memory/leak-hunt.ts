@@ -16,8 +16,10 @@ const SHRINK_FACTOR = 0.8;
 const GROWING_MS = 3_000;
 /** Passes are so far apart, at least. */
 const PASS_MS = 150;
-/** Sessions of one pass. Too large: with a million active sessions no pass would ever end. */
-const PASS_MAX = 10_000;
+/** Sessions of one pass; the next one goes on behind them. Too large: with a million active sessions no pass would ever end. */
+const PASS_MAX = 5_000;
+/** Those that were found to hold most are looked at in each pass. */
+const LARGEST_MAX = 20;
 /** Other sessions that are asked whether they hold the same objects. */
 const WITNESSES_MAX = 24;
 
@@ -26,7 +28,7 @@ export interface Hunted {
 }
 
 export interface LeakHuntOptions<Session extends Hunted> {
-  /** Those that may have grown lately, the likeliest first. */
+  /** Those that may have grown lately, in an order that lasts. */
   readonly sessions: () => Iterable<Session>;
   /** `foreign`: objects at which the walk ends, beside those at which it always does. */
   readonly measure: (session: Session, foreign: (object: object) => boolean) => Generator<void, Footprint>;
@@ -58,11 +60,13 @@ const NONE: ReadonlySet<object> = new Set();
 
 export class LeakHunt<Session extends Hunted> {
   readonly #options: LeakHuntOptions<Session>;
-  /** Of sessions seen in this hunt. Bounded by the passes: those that ended leave at the end of each. */
+  /** Of sessions seen in this hunt; those that ended leave at the end of each pass. */
   readonly #tracks = new Map<Session, Track>();
   #going: Generator<"on" | "rest", void> | undefined;
   #found: Finding<Session> | undefined;
   #urgent = false;
+  /** Active sessions that the passes of this round have seen. */
+  #passed = 0;
 
   constructor(options: LeakHuntOptions<Session>) {
     this.#options = options;
@@ -99,16 +103,20 @@ export class LeakHunt<Session extends Hunted> {
   *#hunt(): Generator<"on" | "rest", void> {
     for (;;) {
       const beganMs = this.#options.now();
-      let left = PASS_MAX;
-      for (const session of [...this.#options.sessions()]) {
-        if (left-- === 0) break;
-        if (!session.ended) yield* this.#look(session);
-      }
+      for (const session of this.#ofThisPass()) if (!session.ended) yield* this.#look(session);
       for (const session of this.#tracks.keys()) if (session.ended) this.#tracks.delete(session);
       const suspect = this.#suspect();
       if (suspect !== undefined && (yield* this.#growsAlone(...suspect))) yield* this.#name(...suspect);
       while (this.#options.now() - beganMs < PASS_MS) yield "rest";
     }
+  }
+
+  #ofThisPass(): Iterable<Session> {
+    const all = [...this.#options.sessions()];
+    const from = this.#passed < all.length ? this.#passed : 0;
+    this.#passed = from + PASS_MAX;
+    const largest = [...this.#tracks].sort(([, one], [, other]) => other.lastBytes - one.lastBytes);
+    return new Set([...all.slice(from, this.#passed), ...largest.slice(0, LARGEST_MAX).map(([session]) => session)]);
   }
 
   *#look(session: Session): Generator<"on", void> {

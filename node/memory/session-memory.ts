@@ -10,6 +10,9 @@ import { SessionServer } from "../session/server.ts";
 import { footprintOf, type Footprint } from "./footprint.ts";
 import type { PrivateFields } from "./private-fields.ts";
 
+/** Timers of one session whose functions are looked at: mostly they are the same few over and over. */
+const CALLBACKS_MAX = 50;
+
 /** `foreign`: where else the walk is to end. */
 export function sessionFootprint(
   cell: Cell,
@@ -17,12 +20,19 @@ export function sessionFootprint(
   foreign: (object: object) => boolean,
 ): Generator<void, Footprint> {
   const { server } = cell;
-  const attachments = [...cell.belongings.sockets].map((socket) => socket.attachment);
+  const { sockets, timers } = cell.belongings;
+  const attachments = [...sockets].map((socket) => socket.attachment);
+  const callbacks = [...timers].slice(0, CALLBACKS_MAX).map(({ handle }) => callbackOf(handle));
   return footprintOf({
-    roots: [server, ...attachments],
+    roots: [...callbacks, ...attachments, server],
     privateFields,
     foreign: (object) => foreign(object) || (object !== server && isOfTheWorker(object)),
   });
+}
+
+/** What Node calls: our own function, which holds the session's. */
+function callbackOf(handle: object | undefined): unknown {
+  return handle === undefined ? undefined : (Reflect.get(handle, "_onTimeout") ?? Reflect.get(handle, "_onImmediate"));
 }
 
 /** From these on there are ways to everything else in the process. */

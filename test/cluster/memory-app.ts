@@ -54,6 +54,11 @@ class Leaky extends SessionServer {
       case "timer":
         setInterval(() => this.objects.push(...records()), 5);
         break;
+      case "closure": {
+        const log: object[] = [];
+        setInterval(() => log.push(...records()), 5);
+        break;
+      }
       case "blob":
         // Large, but it does not grow.
         this.buffers.push(Buffer.alloc(Number(new URL(request.url).searchParams.get("bytes")), 1));

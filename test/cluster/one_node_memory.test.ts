@@ -1,10 +1,11 @@
 // One real worker with little memory and many sessions, of which one keeps more and more. It ends before the worker does, and nobody
 // else ends.
 
-import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
+import { afterAll, afterEach, beforeAll, describe, expect, onTestFailed, onTestFinished, test } from "vitest";
 import { WebSocket } from "ws";
 import { eventually } from "./eventually.ts";
 import { startMesh, type TestMesh } from "./mesh-up.ts";
+import { workerPids } from "./test-mesh.ts";
 
 const NEIGHBOURS = 1_000;
 /** A leak of a few MB a second needs some seconds from the mark to being found. */
@@ -91,10 +92,10 @@ describe("a session that keeps more and more", () => {
     },
   );
 
-  test("with each tick of a timer ends alone, and its timer with it", async () => {
+  test.for(["timer", "closure"])("with each tick of a timer, as %s, ends alone, and its timer with it", async (how) => {
     await livesThrough(async () => {
-      await ask(gateway, "leaky/timer", "?how=timer");
-      await eventually(() => killsOf("leaky/timer") === 1, FOUND_MS);
+      await ask(gateway, `leaky/${how}`, `?how=${how}`);
+      await eventually(() => killsOf(`leaky/${how}`) === 1, FOUND_MS);
     });
   });
 
@@ -122,6 +123,72 @@ describe("a session that keeps more and more", () => {
     expect(await ask(gateway, "leaky/large")).toEqual(large);
     expect(mesh?.output).not.toContain("will be replaced");
     expect(mesh?.output).not.toContain("a worker died");
-    expect(mesh?.output.split("session killed").length).toBe(9);
+    expect(mesh?.output.split("session killed").length).toBe(10);
   });
+});
+
+describe("memory that is nobody's", () => {
+  async function twoWorkers(patienceMs: number): Promise<{ mesh: TestMesh; gateway: string }> {
+    const mesh = await startMesh({
+      app: APP,
+      nodes: 1,
+      workers: 2,
+      env: {
+        MESH_WORKER_MEMORY_MB: "128",
+        MESH_MEMORY_MARK: "50",
+        MESH_MEMORY_PATIENCE_MS: String(patienceMs),
+      },
+    });
+    onTestFailed(() => console.error(mesh.output));
+    onTestFinished(() => mesh.stop());
+    return { mesh, gateway: mesh.nodes[0]?.gateway ?? "" };
+  }
+
+  /** In the worker of that session, outside of any session. */
+  async function fill(mesh: TestMesh, gateway: string): Promise<void> {
+    for (let at = 0; at < 2_000 && !mesh.output.includes("takes no new sessions"); at++) {
+      await ask(gateway, "leaky/hoarder", "?how=hoard");
+    }
+    expect(mesh.output).toContain("it takes no new sessions");
+  }
+
+  test("closes a worker to new sessions, ends idle ones in order, and opens it again when it is gone", async () => {
+    const { mesh, gateway } = await twoWorkers(600_000);
+    const { pid } = await ask(gateway, "leaky/hoarder");
+    const idle = await Promise.all(Array.from({ length: 40 }, (_, at) => ask(gateway, `idle/i${at}`)));
+    const own = idle.filter((answer) => answer.pid === pid).length;
+    expect(own).toBeGreaterThan(0);
+    await fill(mesh, gateway);
+    const placed = await Promise.all(Array.from({ length: 40 }, (_, at) => ask(gateway, `neighbour/n${at}`)));
+    expect(placed.filter((answer) => answer.pid === pid)).toEqual([]);
+    // Those of the other worker stay.
+    await eventually(() => mesh.output.split("stopped in order").length - 1 === own, 10_000);
+    const hoarder = await ask(gateway, "leaky/hoarder", "?how=forget");
+    await eventually(() => mesh.output.includes("this worker has memory again"), 20_000);
+    await eventually(async () => {
+      const answers = await Promise.all(
+        Array.from({ length: 20 }, (_, at) => ask(gateway, `neighbour/later${at}-${Math.random()}`)),
+      );
+      return answers.some((answer) => answer.pid === pid);
+    }, 10_000);
+    expect(await ask(gateway, "leaky/hoarder")).toEqual(hoarder);
+    expect(mesh.output).not.toContain("session killed");
+  });
+
+  test("replaces a worker that stays full, and leaves the other one alone", async () => {
+    const { mesh, gateway } = await twoWorkers(2_000);
+    const { pid } = await ask(gateway, "leaky/hoarder");
+    const others = new Map<string, Answer>();
+    for (let at = 0; at < 40; at++) {
+      const answer = await ask(gateway, `neighbour/n${at}`);
+      if (answer.pid !== pid) others.set(`neighbour/n${at}`, answer);
+    }
+    expect(others.size).toBeGreaterThan(0);
+    await fill(mesh, gateway);
+    await eventually(() => mesh.output.includes("no session is to blame; it will be replaced"), 20_000);
+    // Its sessions have 30 s to end by themselves.
+    await eventually(async () => !(await workerPids(mesh, "n1")).includes(pid), 45_000);
+    await eventually(async () => (await ask(gateway, "leaky/hoarder")).pid !== pid, 20_000);
+    for (const [session, answer] of others) expect(await ask(gateway, session)).toEqual(answer);
+  }, 120_000);
 });

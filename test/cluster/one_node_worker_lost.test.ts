@@ -4,9 +4,12 @@ import { expect, test } from "vitest";
 import { onTestFinished } from "vitest";
 import { eventually } from "./eventually.ts";
 import { startMesh, type TestMesh } from "./mesh-up.ts";
+import { workerPids } from "./test-mesh.ts";
 
 /** The allowance of the primary, the turn budget, and a new worker on a machine that has other work. */
 const REPLACED_MS = 30_000;
+/** What a worker with too many kills gives its sessions, and then to stop in order. */
+const TAINTED_MS = 45_000;
 
 interface Placed {
   readonly session: string;
@@ -53,6 +56,39 @@ test("a worker that had to end too many sessions takes no new ones and is replac
     await fetch(`${gateway}/sessions/${session}/fault/spin`);
   }
   expect(mesh.output).toContain("had to end too many sessions by force");
-  // Its sessions live on meanwhile; it is replaced when the last has gone, after 30 s at the latest.
+  // Its sessions live on meanwhile.
   expect((await placed(gateway, "fault/first")).pid).toBe(pid);
-});
+  const spared = await placed(gateway, "neighbour/new");
+  expect(spared.pid).not.toBe(pid);
+  // After 30 s they are stopped in order; the next request finds a fresh server, with the other worker's sessions untouched.
+  await eventually(async () => (await placed(gateway, "fault/first")).pid !== pid, TAINTED_MS);
+  await eventually(() => mesh.output.includes("a worker died"), REPLACED_MS);
+  await eventually(async () => (await workerPids(mesh, "n1")).length === 2, REPLACED_MS);
+  expect(await workerPids(mesh, "n1")).not.toContain(pid);
+  expect(await placed(gateway, "neighbour/new")).toEqual(spared);
+}, 120_000);
+
+test("a worker whose watchdog fails its trial says so, serves, and is lost to a session that does not come back", async () => {
+  const mesh = await startMesh({
+    app: "test/cluster/uncontained-app.ts",
+    nodes: 1,
+    workers: 2,
+    env: { MESH_TURN_BUDGET_MS: "200" },
+  });
+  onTestFinished(() => mesh.stop());
+  const gateway = mesh.nodes[0]?.gateway ?? "";
+  expect(mesh.output).toContain("a session that hogs this worker cannot be ended alone");
+  expect(mesh.output).toContain("a session that spins was not ended: answered");
+  expect(mesh.output.split("a session that hogs this worker will cost all sessions of it")).toHaveLength(3);
+  const culprit = await placed(gateway, "fault/spin");
+  const sessions = await Promise.all(Array.from({ length: 20 }, (_, at) => placed(gateway, `neighbour/n${at}`)));
+  const spared = sessions.filter(({ pid }) => pid !== culprit.pid);
+  expect(spared.length).toBeGreaterThan(0);
+  await fetch(`${gateway}/sessions/fault/spin/fault/spin`).catch(() => {});
+  await eventually(() => mesh.output.includes("a worker does not answer; it is killed and replaced"), REPLACED_MS);
+  await eventually(async () => {
+    const again = await placed(gateway, "fault/spin").catch(() => culprit);
+    return again.pid !== culprit.pid;
+  }, REPLACED_MS);
+  for (const { session, pid } of spared) expect(await placed(gateway, session)).toEqual({ session, pid });
+}, 120_000);

@@ -55,6 +55,11 @@ const holders: Record<string, () => object> = {
         Array.from({ length: 20 }, (_one, more) => text(at * 20 + more)),
       ]),
     ),
+  "a variable of a closure": () => {
+    const log: string[] = [];
+    for (let at = 0; at < COUNT; at++) log.push(text(at));
+    return { last: () => log.at(-1) };
+  },
   "a private field": () => filled(new Hidden()),
   "a private field of a base class": () => filled(new Inheriting()),
   "a private field of an object in a private field": () => filled(new Nested()),
@@ -126,4 +131,12 @@ test("accessors and proxies run nothing", () => {
 test("what is foreign is left alone", () => {
   const shared = { texts: Array.from({ length: COUNT }, (_, at) => text(at)) };
   expect(walk({ shared }, (object) => object === shared).bytes).toBeLessThan(1_000);
+});
+
+test("variables of a module are not those of a function in it", async () => {
+  // As Node loads it: the test runner makes a function of each module.
+  const source = `const log = Array.from({ length: ${COUNT} }, (_, at) => "x".repeat(100) + at); export const last = () => log.at(-1);`;
+  const last: unknown = Reflect.get(await import(`data:text/javascript,${encodeURIComponent(source)}`), "last");
+  expect(last).toBeInstanceOf(Function);
+  expect(walk({ last }).bytes).toBeLessThan(10_000);
 });

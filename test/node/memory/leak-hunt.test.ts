@@ -102,3 +102,10 @@ test("the largest is the one that holds most by the last look, of those that liv
   large.ended = true;
   expect(hunt.largest()).toEqual({ session: small, bytes: 5 * MIB });
 });
+
+test("among more sessions than one pass looks at, none is left out", () => {
+  for (let at = 0; at < 12_000; at++) session(`n${at}`, () => 1_000);
+  const culprit = session("culprit", growing(10_000));
+  for (let at = 0; at < 3_000; at++) session(`m${at}`, () => 1_000);
+  expect(hunted(40)?.session).toBe(culprit);
+});
