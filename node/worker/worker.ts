@@ -14,6 +14,7 @@ import { installFaultHandlers } from "../session/faults.ts";
 import { createSessionHost, type SessionHostControl } from "../session/host.ts";
 import { loadApplication } from "../session/load-application.ts";
 import { FaultEvents } from "./fault-events.ts";
+import { Descriptors } from "./descriptors.ts";
 import { LoadMeter } from "./load-meter.ts";
 import { PrimaryQuestions } from "./primary-questions.ts";
 import { answerQuery } from "./session-queries.ts";
@@ -51,6 +52,7 @@ export class WorkerServer {
   readonly #memory: MemoryGuard;
   readonly #exit: (code: number) => void;
   #listener: LinkListener | undefined;
+  readonly #descriptors = new Descriptors();
   #loadTimer: NodeJS.Timeout | undefined;
   /** No new session starts here any more. */
   #closed = false;
@@ -165,6 +167,7 @@ export class WorkerServer {
     });
     this.#loadTimer = setInterval(() => {
       this.#tellLoad();
+      this.#lookAtDescriptors();
       this.#endIfRetiring();
     }, LOAD_MS);
     this.#log.debug("listening", { index, port });
@@ -237,6 +240,7 @@ export class WorkerServer {
   async #close(): Promise<void> {
     clearInterval(this.#loadTimer);
     this.#memory.close();
+    this.#descriptors.close();
     await this.#guard.close();
     await this.#gateway.close({ graceMs: 0 });
     this.#meter.close();
@@ -272,9 +276,16 @@ export class WorkerServer {
     return !this.#closed && !this.#full;
   }
 
-  #retire(): void {
+  #retire(sinceMs = performance.now()): void {
     this.#closed = true;
-    this.#retiringSince ??= performance.now();
+    this.#retiringSince ??= sinceMs;
+  }
+
+  #lookAtDescriptors(): void {
+    if (!this.#descriptors.areLeaked(performance.now()) || this.#closed) return;
+    this.#log.error("sessions left files open until no descriptor was left; this worker is replaced");
+    // At once: nobody new can connect to it.
+    this.#retire(-Infinity);
   }
 
   #endIfRetiring(): void {
