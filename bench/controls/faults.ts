@@ -39,6 +39,7 @@ async function answer(path: string): Promise<Response> {
 const server = http.createServer((request, response) => void respond(request.url ?? "/", response));
 
 async function respond(path: string, response: http.ServerResponse): Promise<void> {
+  if (path === "/alive") return void response.end();
   try {
     const { status, headers, body } = await answer(path);
     response.writeHead(status, Object.fromEntries(headers));
@@ -57,6 +58,5 @@ new WebSocketServer({ server, perMessageDeflate: false }).on("connection", (sock
   socket.on("message", (message) => void session.onMessage?.(asSeen, String(message)));
 });
 
-process.on("message", () => process.send?.("alive"));
 process.once("disconnect", () => process.exit(0));
 server.listen(Number(process.argv[2]), "127.0.0.1", () => console.log(JSON.stringify({ ready: true })));
