@@ -20,7 +20,7 @@ const BUDGET_MS = 1_000;
 const FAULTS: readonly string[] = [
   ...["throw", "reject", "throw-null", "throw-frozen", "stack", "stray-rejection", "timer-throw", "emitter-error"],
   ...["spin", "timer-spin", "microtasks", "nexttick", "regex", "sort", "json", "body-spin"],
-  ...["alloc", "alloc-strings", "alloc-buffers", "alloc-maps", "leak"],
+  ...["alloc", "alloc-strings", "alloc-buffers", "alloc-maps", "leak", "leak-buffers"],
   ...["never-settles", "body-never-ends", "stream-throw"],
   ...["exit", "reallyexit", "abort", "kill", "kill-primary", "disconnect", "remove-all", "stdout", "chdir", "umask"],
   ...["globals", "prototype", "extend-object", "edit-json", "uncaught-listener", "assign-write"],
