@@ -65,7 +65,7 @@ export class Arena {
     this.#wish = wish;
     this.#places = nodes.map(({ place }) => place);
     for (const node of nodes) this.#nodes.set(node.id, node);
-    const names = (): readonly string[] => this.#names;
+    const names = (): readonly string[] => this.names;
     this.traffic = new Traffic({
       gateways: () => this.gateways,
       get sessions() {
@@ -127,6 +127,11 @@ export class Arena {
   /** Nodes that clients use. */
   get gateways(): readonly PlacedNode[] {
     return this.nodes.filter(({ id }) => !this.#closedToClients.has(id));
+  }
+
+  /** What clients ask for now. */
+  get names(): readonly string[] {
+    return this.#names;
   }
 
   async victim(node: PlacedNode): Promise<Victim> {

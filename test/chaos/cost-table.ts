@@ -60,6 +60,8 @@ export function meets(cost: Cost, target: Target): boolean {
       return cost.lostElsewhere === 0 && (quantile(cost.backMs, 0.99) ?? 0) <= target.ms;
     case "nothing ends":
       return cost.lost + cost.lostElsewhere + cost.failedThere + cost.failedElsewhere === 0;
+    case "nothing fails":
+      return cost.lostElsewhere + cost.failedThere + cost.failedElsewhere === 0;
     case "no pause":
       return cost.failedElsewhere === 0 && cost.slowestElsewhereMs <= target.ms;
   }
@@ -71,6 +73,8 @@ function textOf(target: Target): string {
       return `p99 <= ${target.ms} ms`;
     case "nothing ends":
       return "nothing ends or fails";
+    case "nothing fails":
+      return "nothing fails, nothing ends elsewhere";
     case "no pause":
       return `no pause elsewhere > ${target.ms} ms`;
   }

@@ -29,6 +29,8 @@ export type Target =
   | { readonly kind: "back"; readonly ms: number }
   /** No session ends, no request fails. */
   | { readonly kind: "nothing ends" }
+  /** Sessions end nowhere else, and no request fails. */
+  | { readonly kind: "nothing fails" }
   /** Sessions elsewhere are answered all the time, within so long. */
   | { readonly kind: "no pause"; readonly ms: number };
 
@@ -242,6 +244,7 @@ export const faultKinds: readonly FaultKind[] = [
           nats.disk?.free();
           await nats.kill();
           await nats.start();
+          if (nats.diskComplaints.length === 0) throw new Error("NATS did not notice that its disk was full");
         },
       };
     },
@@ -270,7 +273,7 @@ export const faultKinds: readonly FaultKind[] = [
   {
     name: "that node drains",
     victims: 0,
-    target: NOTHING_ENDS,
+    target: { kind: "nothing fails" },
     pairs: false,
     begin: async (arena) => {
       const node = arena.nodes.find(({ id }) => id === "n9") ?? (await arena.invite("n9"));

@@ -44,7 +44,8 @@ export interface Judged {
 export async function trial(arena: Arena, kinds: readonly FaultKind[], draws: Draws, scale: Scale): Promise<Judged> {
   const { traffic } = arena;
   const from = await arena.newNames();
-  const calm = traffic.history.slice(from);
+  const names = new Set(arena.names);
+  const calm = traffic.history.slice(from).filter((one) => names.has(one.session));
   const hosts = hostsOf(calm);
   const instances = instancesOf(calm);
   const groups = await victimsOf(arena, kinds, draws);
