@@ -81,9 +81,15 @@ describe("a mesh of routers", () => {
         ["n1", "n2", "n3"].map((id) => ({ id, workers: ["a"] })),
       ),
     );
-    const load = { index: 0, sessions: 0, utilisation: 0, rssBytes: 1, lagMs: 0 };
+    // By its other figures the full one is the best choice.
+    const load = { index: 0, sessions: 5_000, utilisation: 0.5, rssBytes: 1, lagMs: 0 };
+    const loads = new Map([
+      ["n1", [load]],
+      ["n2", [{ ...load, sessions: 0, utilisation: 0, full: true }]],
+      ["n3", [load]],
+    ]);
     const workers = [...mesh.workers.values()];
-    for (const { router } of workers) router.loadsChanged(new Map([["n2", [{ ...load, full: true }]]]));
+    for (const { router } of workers) router.loadsChanged(loads);
     const names = Array.from({ length: 30 }, (_, at) => `room/${at}`);
     await settle(Promise.all(names.map((name) => workers[0]!.request(name))));
     expect(mesh.activations).toHaveLength(30);
