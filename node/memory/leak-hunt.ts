@@ -32,6 +32,8 @@ export interface LeakHuntOptions<Session extends Hunted> {
   readonly sessions: () => Iterable<Session>;
   /** `foreign`: objects at which the walk ends, beside those at which it always does. */
   readonly measure: (session: Session, foreign: (object: object) => boolean) => Generator<void, Footprint>;
+  /** Once for each session whose objects cannot even be looked at; it is taken for empty. */
+  readonly onUnmeasurable: (session: Session, error: unknown) => void;
   /** Less growth is nobody's fault. */
   readonly growthBytesMin: number;
   readonly now: () => number;
@@ -57,11 +59,13 @@ interface Track {
 }
 
 const NONE: ReadonlySet<object> = new Set();
+const NOTHING: Footprint = { bytes: 0, seen: NONE };
 
 export class LeakHunt<Session extends Hunted> {
   readonly #options: LeakHuntOptions<Session>;
   /** Of sessions seen in this hunt; those that ended leave at the end of each pass. */
   readonly #tracks = new Map<Session, Track>();
+  readonly #unmeasurable = new WeakSet<Session>();
   #going: Generator<"on" | "rest", void> | undefined;
   #found: Finding<Session> | undefined;
   #urgent = false;
@@ -180,10 +184,18 @@ export class LeakHunt<Session extends Hunted> {
     foreign: ReadonlySet<object> | ((object: object) => boolean),
   ): Generator<"on", Footprint> {
     const isForeign = typeof foreign === "function" ? foreign : (object: object) => foreign.has(object);
+    if (this.#unmeasurable.has(session)) return NOTHING;
     const walking = this.#options.measure(session, isForeign);
     for (;;) {
-      const { done, value } = walking.next();
-      if (done === true) return value;
+      let step: IteratorResult<void, Footprint>;
+      try {
+        step = walking.next();
+      } catch (error) {
+        this.#unmeasurable.add(session);
+        this.#options.onUnmeasurable(session, error);
+        return NOTHING;
+      }
+      if (step.done === true) return step.value;
       yield "on";
     }
   }

@@ -78,6 +78,10 @@ export class MemoryGuard {
     this.#hunt = new LeakHunt({
       sessions: () => options.host.active(ACTIVE_MS),
       measure: (cell, foreign) => sessionFootprint(cell, this.#privateFields, foreign),
+      onUnmeasurable: (cell, error) => {
+        const fields = { session: cell.id.key, error: messageOf(error) };
+        options.log.warn("what a session holds cannot be measured", fields);
+      },
       growthBytesMin: Math.max(GROWTH_BYTES_MIN, GROWTH_SHARE * this.#limitBytes),
       now: () => performance.now(),
     });
@@ -107,20 +111,9 @@ export class MemoryGuard {
     const urgent = used > URGENT * this.#limitBytes;
     // Set first: what follows may fail, and sessions may be ended by it.
     this.#lookIn(urgent ? URGENT_PAUSE_MS : PAUSE_MS);
-    const finding = this.#search(urgent);
+    const finding = this.#hunt.run(urgent ? URGENT_SLICE_MS : SLICE_MS, urgent);
     if (finding !== undefined) this.#endLeak(finding);
     else if (this.#full) this.#relieve();
-  }
-
-  #search(urgent: boolean): Finding<Cell> | undefined {
-    try {
-      return this.#hunt.run(urgent ? URGENT_SLICE_MS : SLICE_MS, urgent);
-    } catch (error) {
-      // An object that cannot even be looked at. The next pass begins anew.
-      this.#options.log.warn("the memory of a session could not be measured", { error: messageOf(error) });
-      this.#hunt.reset();
-      return undefined;
-    }
   }
 
   /** All is well again. */

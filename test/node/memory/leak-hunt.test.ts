@@ -19,10 +19,12 @@ interface Fake {
 let nowMs: number;
 let sessions: Fake[];
 let hunt: LeakHunt<Fake>;
+let unmeasurable: string[];
 
 beforeEach(() => {
   nowMs = 0;
   sessions = [];
+  unmeasurable = [];
   hunt = new LeakHunt<Fake>({
     sessions: () => sessions,
     measure: function* (session, foreign): Generator<void, Footprint> {
@@ -31,6 +33,7 @@ beforeEach(() => {
       // What is left of it when something of it does not count.
       return { bytes: seen.size === session.holds.length ? session.bytes() : 0, seen };
     },
+    onUnmeasurable: ({ name }, error) => unmeasurable.push(`${name}: ${String(error)}`),
     growthBytesMin: 8 * MIB,
     now: () => nowMs,
   });
@@ -108,4 +111,13 @@ test("among more sessions than one pass looks at, none is left out", () => {
   const culprit = session("culprit", growing(10_000));
   for (let at = 0; at < 3_000; at++) session(`m${at}`, () => 1_000);
   expect(hunted(40)?.session).toBe(culprit);
+});
+
+test("one that cannot be measured is told once, and hides nobody", () => {
+  session("strange", () => {
+    throw new Error("not for you");
+  });
+  const culprit = session("culprit", growing(10_000));
+  expect(hunted(40)?.session).toBe(culprit);
+  expect(unmeasurable).toEqual(["strange: Error: not for you"]);
 });
