@@ -132,9 +132,12 @@ function judge(done: Done): Judged {
     .map(([session]) => session);
   const victims = new Set(done.faults.flatMap((fault) => fault.victims.map(({ node }) => node.id)));
   const during = after.filter((one) => one.endedMs >= atMs && one.startedMs <= overMs);
-  const isThere = (one: Asked): boolean => there.has(one.session) || victims.has(one.through);
-  // A new name needs the owner of its partition, which may be a victim: its wait is no pause of what lives elsewhere.
-  const elsewhere = during.filter((one) => !isThere(one) && (victims.size === 0 || instances.has(one.session)));
+  // A new name needs the owner of its partition, which may be a victim: it counts as hit.
+  const isElsewhere = (one: Asked): boolean =>
+    victims.size === 0
+      ? !there.has(one.session)
+      : instances.has(one.session) && !there.has(one.session) && !victims.has(one.through);
+  const elsewhere = during.filter(isElsewhere);
   const failed = during.filter((one) => one.outcome.status !== "counted");
   const only = done.kinds.length === 1 ? done.kinds[0] : undefined;
   const cost: Cost = {
@@ -145,8 +148,8 @@ function judge(done: Done): Judged {
     lostElsewhere: lost.filter((session) => !there.has(session)).length,
     detectMs: detectMs === undefined ? undefined : detectMs - atMs,
     backMs: done.backMs,
-    failedThere: failed.filter(isThere).length,
-    failedElsewhere: failed.filter((one) => !isThere(one)).length,
+    failedThere: failed.filter((one) => !isElsewhere(one)).length,
+    failedElsewhere: failed.filter(isElsewhere).length,
     slowestElsewhereMs: Math.max(0, ...elsewhere.map((one) => one.endedMs - one.startedMs)),
   };
   // Once others took over, it starts nothing and lets nothing out. Answers that passed other nodes may have been under way.
