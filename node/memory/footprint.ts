@@ -10,7 +10,7 @@ const SAMPLE_MIN = 8;
 const SAMPLE_SHRINK = 4;
 /** Objects looked at in one walk. Too small: trees and linked lists look small. Too large: the books of the walk weigh as much. */
 const OBJECTS_MAX = 300_000;
-/** Objects and functions in one walk whose hidden parts are asked for; each costs 50 to 150 us. */
+/** Objects and functions in one walk whose hidden parts are asked for; each costs 50 to 400 us. */
 const HIDDEN_LOOKS_MAX = 500;
 /** Objects between two chances to pause; a look at hidden parts counts as many. */
 const STRIDE = 250;
