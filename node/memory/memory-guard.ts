@@ -35,6 +35,8 @@ const IDLE_STOPS_MIN = 100;
 /** Collections that we ask for are so far apart: each stops the worker for some 300 ms a GB. */
 const COLLECT_MS = 5_000;
 const MIB = 1024 * 1024;
+/** Part of what V8 calls its limit, for objects that were just made. What lives on must fit into the rest. */
+const YOUNG_BYTES = 96 * MIB;
 
 export interface MemoryGuardOptions {
   /** Part of the limit, 0 to 1. */
@@ -57,7 +59,7 @@ export interface MemoryGuardOptions {
 export class MemoryGuard {
   readonly #options: MemoryGuardOptions;
   readonly #privateFields = new PrivateFields();
-  readonly #limitBytes = getHeapStatistics().heap_size_limit;
+  readonly #limitBytes = limitBytes();
   readonly #pressure: Pressure;
   readonly #hunt: LeakHunt<Cell>;
   readonly #collections = new PerformanceObserver((list) => {
@@ -199,6 +201,12 @@ export class MemoryGuard {
     const { used_heap_size: heap, external_memory: external } = getHeapStatistics();
     return { heapMb: mib(heap), buffersMb: mib(external), limitMb: mib(this.#limitBytes) };
   }
+}
+
+/** V8 gives up when what lives on reaches this, whatever else is free. */
+function limitBytes(): number {
+  const { heap_size_limit: all } = getHeapStatistics();
+  return Math.max(all - YOUNG_BYTES, all / 2);
 }
 
 /** Objects and buffers. */
