@@ -1,5 +1,6 @@
 // One fault in one session of a server, and what came of it.
 
+import { setTimeout as sleep } from "node:timers/promises";
 import { ask, askUntilOk } from "./client.ts";
 import type { Harm, Others } from "./others.ts";
 import { boundMemory, type Subject } from "./subject.ts";
@@ -15,6 +16,9 @@ export interface Row extends Harm {
 /** These are never answered, and nothing happens. */
 const UNANSWERED: ReadonlySet<string> = new Set(["never-settles", "body-never-ends"]);
 const UNANSWERED_MS = 500;
+/** What these leave behind is felt later. The server is not used any more afterwards. */
+export const LINGERING: ReadonlySet<string> = new Set(["open-files"]);
+const LINGERING_MS = 12_000;
 /** A fault has struck by then, slow leaks too. */
 const STRUCK_MS = 30_000;
 
@@ -36,6 +40,7 @@ export async function measure(
     const signal = AbortSignal.timeout(UNANSWERED.has(fault) ? UNANSWERED_MS : STRUCK_MS);
     const struck = ask(port, `${path}fault/${fault}`, { signal });
     if (!UNANSWERED.has(fault)) await struck;
+    if (LINGERING.has(fault)) await sleep(LINGERING_MS);
     await askUntilOk(port, path);
     againMs = performance.now() - sinceMs;
     const { status, body } = (await struck) ?? { status: 0, body: "" };

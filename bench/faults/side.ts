@@ -1,6 +1,6 @@
 // One side of the comparison: a server that one fault after the other happens to.
 
-import { measure, type Row } from "./measure.ts";
+import { LINGERING, measure, type Row } from "./measure.ts";
 import { Others } from "./others.ts";
 import { freePort, type Subject } from "./subject.ts";
 
@@ -30,7 +30,7 @@ export class Side implements AsyncDisposable {
     const row = await measure(this.#subject, this.#others, { kind, name: `culprit${this.#rows++}`, fault });
     if (row.answer.endsWith("session_killed") && row.againMs > WATCHDOG_MS) this.#kills++;
     const lost = row.state + row.requests + row.sockets + row.timers + row.changed.length;
-    if (lost > 0 || this.#kills >= KILLS_MAX) await this[Symbol.asyncDispose]();
+    if (lost > 0 || LINGERING.has(fault) || this.#kills >= KILLS_MAX) await this[Symbol.asyncDispose]();
     return row;
   }
 

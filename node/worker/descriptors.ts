@@ -3,7 +3,9 @@
 
 import { closeSync, openSync, readdirSync, readlinkSync } from "node:fs";
 
-/** Without a descriptor for so long. Smaller: a burst is taken for a leak. Larger: clients wait in vain for longer. */
+/** Fewer than these are as good as none: each connection that ends gives one back for a moment. */
+const SPARE = 16;
+/** Without them for so long. Smaller: a burst is taken for a leak. Larger: clients wait in vain for longer. */
 const PATIENCE_MS = 5_000;
 /** Are looked at to tell what sort most are. All of them would take a turn of 50 ms. */
 const SAMPLE = 1_000;
@@ -13,17 +15,17 @@ export class Descriptors {
   #reserve = reserved();
   #noneSinceMs: number | undefined;
 
-  /** To be called now and then. True: there was none left for long, and most of them are not connections. */
+  /** To be called now and then. True: there were next to none left for long, and most of them are not connections. */
   areLeaked(nowMs: number): boolean {
-    const one = reserved();
-    if (one !== undefined) {
+    this.#reserve ??= reserved();
+    if (areSpare()) {
       this.#noneSinceMs = undefined;
-      if (this.#reserve === undefined) this.#reserve = one;
-      else closeSync(one);
       return false;
     }
     this.#noneSinceMs ??= nowMs;
     if (nowMs - this.#noneSinceMs < PATIENCE_MS) return false;
+    // Not at each call: the look takes some milliseconds.
+    this.#noneSinceMs = nowMs;
     this.#release();
     const names = namesOfOpen();
     this.#reserve = reserved();
@@ -49,6 +51,13 @@ function reserved(): number | undefined {
   } catch {
     return undefined;
   }
+}
+
+function areSpare(): boolean {
+  const fds: number[] = [];
+  for (let fd = reserved(); fd !== undefined; fd = fds.length < SPARE ? reserved() : undefined) fds.push(fd);
+  for (const fd of fds) closeSync(fd);
+  return fds.length === SPARE;
 }
 
 function namesOfOpen(): string[] {
