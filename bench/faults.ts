@@ -37,7 +37,8 @@ const NOT_FOR_CONTROL: ReadonlySet<string> = new Set([
 ]);
 interface Comparison {
   readonly fault: string;
-  readonly mesh: Row;
+  /** Undefined: was not tried, or the measurement failed. */
+  readonly mesh: Row | undefined;
   readonly control: Row | undefined;
 }
 
@@ -59,14 +60,18 @@ async function main(): Promise<number> {
   );
   await using control = new Side(BUDGET_MS, startControl);
   const comparisons: Comparison[] = [];
+  let failures = 0;
+  const failed = (error: unknown): undefined => {
+    failures++;
+    console.error(`\n  ${error instanceof Error ? error.message : String(error)}`);
+  };
   for (const fault of options.faults) {
     process.stderr.write(`${fault} `);
-    const comparison = {
+    comparisons.push({
       fault,
-      mesh: await mesh.row(options.kind, fault),
-      control: NOT_FOR_CONTROL.has(fault) ? undefined : await control.row("fault", fault),
-    };
-    comparisons.push(comparison);
+      mesh: await mesh.row(options.kind, fault).catch(failed),
+      control: NOT_FOR_CONTROL.has(fault) ? undefined : await control.row("fault", fault).catch(failed),
+    });
   }
   process.stderr.write("\n");
   console.log(table(comparisons));
@@ -74,7 +79,7 @@ async function main(): Promise<number> {
     const figures = { others: OTHERS, budgetMs: BUDGET_MS, class: options.kind, rows: comparisons };
     writeFileSync(options.json, `${JSON.stringify(figures, null, 2)}\n`);
   }
-  return 0;
+  return failures === 0 ? 0 : 1;
 }
 
 function readOptions() {
@@ -107,8 +112,8 @@ function table(comparisons: readonly Comparison[]): string {
     fault,
     ...cells(mesh),
     "|",
-    ...(control === undefined ? titles.map(() => "-") : cells(control)),
-    [...(control?.changed ?? []), ...mesh.changed.map((name) => `mesh: ${name}`)].join(" "),
+    ...cells(control),
+    [...(control?.changed ?? []), ...(mesh?.changed ?? []).map((name) => `mesh: ${name}`)].join(" "),
   ]);
   return aligned([
     ["", ...titles.map((_, at) => (at === 0 ? "MESH" : "")), "|", "CONTROL", ...titles.slice(1).map(() => ""), ""],
@@ -117,7 +122,9 @@ function table(comparisons: readonly Comparison[]): string {
   ]);
 }
 
-function cells({ answer, state, requests, sockets, timers, stalled, longestMs, againMs }: Row): string[] {
+function cells(row: Row | undefined): string[] {
+  if (row === undefined) return ["-", "-", "-", "-", "-", "-"];
+  const { answer, state, requests, sockets, timers, stalled, longestMs, againMs } = row;
   const whole = (ms: number): string => Math.round(ms).toLocaleString("en");
   return [
     answer.replace("session_", ""),

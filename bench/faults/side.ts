@@ -27,7 +27,14 @@ export class Side implements AsyncDisposable {
   async row(kind: string, fault: string): Promise<Row> {
     this.#subject ??= await this.#start(await freePort());
     this.#others ??= new Others(this.#subject.port, this.#budgetMs);
-    const row = await measure(this.#subject, this.#others, { kind, name: `culprit${this.#rows++}`, fault });
+    const row = await measure(this.#subject, this.#others, {
+      kind,
+      name: `culprit${this.#rows++}`,
+      fault,
+    }).catch(async (error: unknown) => {
+      await this[Symbol.asyncDispose]();
+      throw error;
+    });
     if (row.answer.endsWith("session_killed") && row.againMs > WATCHDOG_MS) this.#kills++;
     const lost = row.state + row.requests + row.sockets + row.timers + row.changed.length;
     if (lost > 0 || LINGERING.has(fault) || this.#kills >= KILLS_MAX) await this[Symbol.asyncDispose]();
