@@ -57,6 +57,8 @@ const CUT_MS = 7_000;
 const AT_ONCE_MS = 1_000;
 const LOSS_PERCENT = 20;
 const DELAY_MS = 200;
+/** A node without faults says nothing, so its last lines are of the fault under way, or the one before. */
+const LATELY_LINES = 3;
 /** A pause longer than this would be noticed by a person. */
 const PAUSE_MS = 500;
 
@@ -233,7 +235,8 @@ export const faultKinds: readonly FaultKind[] = [
     needs: "disk",
     target: NOTHING_ENDS,
     pairs: false,
-    begin: async ({ nats }) => {
+    begin: async (arena) => {
+      const { nats } = arena;
       const atMs = performance.now();
       nats.disk?.fill();
       return {
@@ -244,7 +247,7 @@ export const faultKinds: readonly FaultKind[] = [
           nats.disk?.free();
           await nats.kill();
           await nats.start();
-          if (nats.diskComplaints.length === 0) throw new Error("NATS did not notice that its disk was full");
+          if (!serveOn(arena)) throw new Error("no node noticed that NATS could not write");
         },
       };
     },
@@ -287,6 +290,11 @@ export const faultKinds: readonly FaultKind[] = [
     },
   },
 ];
+
+/** Whether all nodes said of late that none of them reaches the registry. */
+function serveOn({ nodes }: Arena): boolean {
+  return nodes.every(({ lines }) => lines.slice(-LATELY_LINES).some((line) => line.includes("serving on")));
+}
 
 async function kill(arena: Arena, victims: readonly Victim[], whom: "primary" | "group"): Promise<Begun> {
   for (const { node } of victims) {

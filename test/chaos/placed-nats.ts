@@ -15,7 +15,6 @@ const READY_MS = 15_000;
 /** A disk that is full after a few MB; the registry of a small mesh needs a fraction of one. */
 const DISK_MIB = 16;
 const BALLAST_BYTES = 65_536;
-const DISK_FULL = /no space left|out of resource|insufficient resources|JetStream.*disabled/i;
 /** Of what servers log: the beginning explains a failure. */
 const LINES_MAX = 100;
 
@@ -33,8 +32,6 @@ export interface PlacedNats {
   wipe(): void;
   /** Undefined when its disk is no small one of its own. */
   readonly disk: { fill(): void; free(): void } | undefined;
-  /** What the servers that ran since the start logged of a disk that is full. */
-  readonly diskComplaints: readonly string[];
   close(): Promise<void>;
 }
 
@@ -61,7 +58,6 @@ export async function startPlacedNats(places: readonly Place[], options: { small
   const ballast = path.join(folder, "ballast");
   const storeOf = (at: number): string => path.join(folder, `store${at}`);
   const running: (ChildProcess | undefined)[] = places.map(() => undefined);
-  const complaints: string[] = [];
   const everyone = places.map((_, at) => at);
 
   const kill = async (which?: number): Promise<void> => {
@@ -95,9 +91,7 @@ export async function startPlacedNats(places: readonly Place[], options: { small
     ];
     const child = spawn(command, args, { stdio: ["ignore", "ignore", "pipe"] });
     running[at] = child;
-    await ready(child, (line) => {
-      if (DISK_FULL.test(line) && complaints.length < LINES_MAX) complaints.push(line);
-    });
+    await ready(child);
   };
   const killOnExit = (): void => {
     for (const child of running) child?.kill("SIGKILL");
@@ -111,7 +105,6 @@ export async function startPlacedNats(places: readonly Place[], options: { small
     start: async (which) => void (await Promise.all((which === undefined ? everyone : [which]).map(startOne))),
     wipe: () => everyone.forEach((at) => rmSync(storeOf(at), { recursive: true, force: true })),
     disk: disk ? { fill: () => fill(ballast), free: () => rmSync(ballast, { force: true }) } : undefined,
-    diskComplaints: complaints,
     async close() {
       await kill();
       process.removeListener("exit", killOnExit);
@@ -128,7 +121,7 @@ export async function startPlacedNats(places: readonly Place[], options: { small
   }
 }
 
-async function ready(child: ChildProcess, onLine: (line: string) => void): Promise<void> {
+async function ready(child: ChildProcess): Promise<void> {
   const { stderr } = child;
   if (stderr === null) throw new Error("nats-server has no stderr");
   const log: string[] = [];
@@ -138,7 +131,6 @@ async function ready(child: ChildProcess, onLine: (line: string) => void): Promi
     child.once("error", (error) => fail(error.message));
     child.once("exit", (code) => fail(`ended with ${code}`));
     createInterface({ input: stderr }).on("line", (line) => {
-      onLine(line);
       if (log.length < LINES_MAX) log.push(line);
       if (!line.includes("Server is ready")) return;
       clearTimeout(timer);
