@@ -22,7 +22,8 @@ const TROUBLE = /\b(?:warn|error)\b/i;
 const TICK_US = 10_000;
 
 export interface Start {
-  readonly core: keyof typeof CORES;
+  /** `any`: wherever the kernel likes. */
+  readonly core: keyof typeof CORES | "any";
   readonly command: string;
   readonly args: readonly string[];
   readonly env?: Readonly<Record<string, string | undefined>>;
@@ -31,7 +32,7 @@ export interface Start {
 }
 
 export function startPinned(start: Start): ChildProcess {
-  const pin = canPin ? ["taskset", "-c", String(CORES[start.core])] : [];
+  const pin = canPin && start.core !== "any" ? ["taskset", "-c", String(CORES[start.core])] : [];
   const [command = "", ...args] = [...pin, start.command, ...start.args];
   return spawn(command, args, {
     env: { ...process.env, ...start.env },
@@ -40,15 +41,18 @@ export function startPinned(start: Start): ChildProcess {
   });
 }
 
-/** The first line a server prints, parsed: it is ready then. Rejects with what it said on stderr. */
-export async function firstLine(child: ChildProcess, what: string): Promise<unknown> {
+/**
+ * The first line a server prints, parsed: it is ready then. Rejects with what it said on stderr. Trouble that it tells of later is shown,
+ * unless `quiet`.
+ */
+export async function firstLine(child: ChildProcess, what: string, { quiet = false } = {}): Promise<unknown> {
   if (child.stdout === null) throw new Error(`${what} has no stdout`);
   let said = "";
   let ready = false;
   child.stderr?.setEncoding("utf8").on("data", (text: string) => {
     said = (said + text).slice(-10_000);
     // A mesh that is suspended for want of CPU measures badly: the reader should know.
-    if (ready && TROUBLE.test(text)) console.error(text.trimEnd());
+    if (ready && !quiet && TROUBLE.test(text)) console.error(text.trimEnd());
   });
   const lines = createInterface({ input: child.stdout });
   const aborter = new AbortController();

@@ -30,6 +30,13 @@ export interface MeshWish extends ServerWish {
   readonly nodes: 1 | 2;
   /** `tcp` makes the two nodes believe that they are on different machines. */
   readonly link?: "unix" | "tcp";
+  /** Instead of the application of the load benchmarks. */
+  readonly app?: string;
+  /** Of the first gateway; by default a free one. */
+  readonly port?: number;
+  readonly env?: Readonly<Record<string, string>>;
+  /** Trouble is what is measured: it is not shown, and no core is reserved. */
+  readonly quiet?: boolean;
 }
 
 const APP = fileURLToPath(new URL("./app.ts", import.meta.url));
@@ -64,22 +71,23 @@ export async function startMesh(wish: MeshWish): Promise<Server> {
   await using undo = new AsyncDisposableStack();
   undo.defer(() => rmSync(folder, { recursive: true, force: true }));
   const tcp = wish.link === "tcp";
-  const env = { ...nodeOptions(wish), ...PATIENT, ...(tcp ? { MESH_MACHINE: "bench-1" } : {}) };
+  const env = { ...nodeOptions(wish), ...PATIENT, ...(tcp ? { MESH_MACHINE: "bench-1" } : {}), ...wish.env };
+  const { app = APP, port = 0, quiet = false } = wish;
   const up = startPinned({
-    core: "server",
+    core: quiet ? "any" : "server",
     command: process.execPath,
-    args: [CLI, "up", APP, "--json", ...words({ nodes: tcp ? 1 : wish.nodes, workers: 1, port: 0, "admin-port": 0 })],
+    args: [CLI, "up", app, "--json", ...words({ nodes: tcp ? 1 : wish.nodes, workers: 1, port, "admin-port": 0 })],
     env: { ...env, NATS_URL: undefined, REDIS_URL: undefined },
     cwd: folder,
   });
   undo.defer(() => end(up, "SIGINT"));
-  const report = (await firstLine(up, "mesh up")) as { mesh: string; nats: string; nodes: NodeInfo[] };
+  const report = (await firstLine(up, "mesh up", { quiet })) as { mesh: string; nats: string; nodes: NodeInfo[] };
   const nodes = [...report.nodes];
   if (tcp && wish.nodes === 2) {
     const second = startPinned({
       core: "server",
       command: process.execPath,
-      args: [CLI, "node", APP, "--json"],
+      args: [CLI, "node", app, "--json"],
       env: {
         ...env,
         NATS_URL: report.nats,

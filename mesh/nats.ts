@@ -73,6 +73,8 @@ export interface NatsLink {
     readonly description: string;
     readonly endpoints: readonly ServiceEndpoint[];
   }): Promise<Stop>;
+  /** Tells whoever listens, now or never. False: NATS is away, and nobody was told. */
+  publish(subject: string, body: unknown): boolean;
   /** Returns a stop. */
   onStatus(listener: (status: "disconnected" | "reconnected") => void): () => void;
   close(): Promise<void>;
@@ -178,6 +180,13 @@ export async function connectNats(
       );
       await flush(nc);
       return () => stop([...counted, ...control]);
+    },
+
+    publish(subject, body) {
+      // Kept back until NATS is there again, they would come in a flood, and fill memory until then.
+      if (!connected || nc.isClosed()) return false;
+      nc.publish(subject, JSON.stringify(body));
+      return true;
     },
 
     onStatus(listener) {

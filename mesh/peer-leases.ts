@@ -67,7 +67,7 @@ export class PeerLeases {
       senses: options.senses,
       onGone: (node) => {
         this.#silence.gone(node.id, node.incarnation, options.clock.now());
-        this.#evictDue();
+        this.#evictDue(node.id);
       },
     });
   }
@@ -190,9 +190,9 @@ export class PeerLeases {
     this.#evictDue();
   }
 
-  #evictDue(): void {
+  #evictDue(only?: string): void {
     if (this.#stopped) return;
-    for (const due of this.#silence.due(this.#options.clock.now())) {
+    for (const due of this.#silence.due(this.#options.clock.now(), only)) {
       if (this.#evicting.has(due.id)) continue;
       this.#evicting.add(due.id);
       void this.#evict(due).finally(() => this.#evicting.delete(due.id));

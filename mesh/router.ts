@@ -19,7 +19,7 @@ import {
   type WorkerId,
   type WorkerLoad,
 } from "#proto";
-import { chooseHost, partitionOf, type Candidate } from "#placement";
+import { chooseHost, partitionOf } from "#placement";
 import type { SessionCall, SessionReply } from "./call.ts";
 import { ChangeSignal } from "./change-signal.ts";
 import { systemClock, type Clock } from "./clock.ts";
@@ -465,11 +465,13 @@ export class Router {
         member.node.state === "up" &&
         (member.id !== this.#self || this.#options.accepting()),
     );
-    const candidates = members.map((member): Candidate => ({
-      slot: member.slot,
-      labels: member.node.labels,
-      load: this.#loads.get(member.node.id)?.find((load) => load.index === member.worker.index),
-    }));
+    const candidates = members
+      .map((member) => ({
+        slot: member.slot,
+        labels: member.node.labels,
+        load: this.#loads.get(member.node.id)?.find((load) => load.index === member.worker.index),
+      }))
+      .filter(({ load }) => load?.full !== true);
     const self = this.#directory.member(this.#self);
     const slot = chooseHost(self?.slot ?? "", candidates, this.#host.wishOf(kind), this.#options.draw);
     return members.find((member) => member.slot === slot);

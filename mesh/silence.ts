@@ -10,7 +10,7 @@
 // promises of others, because it has not heard of us and so did not ask us: then only silence beyond `outageCapMs` counts, unless
 // nothing of it listens. Proof that its processes are gone overrides all brakes and promises.
 
-import { rendezvousOrder } from "#placement";
+import { rendezvousFirst } from "#placement";
 import type { View } from "#proto";
 
 export interface LeaseTimings {
@@ -168,7 +168,8 @@ export class Silence {
     return found;
   }
 
-  due(now: number): DueEviction[] {
+  /** `only`: of this node, when nothing else has changed. */
+  due(now: number, only?: string): DueEviction[] {
     const { suspendMs } = this.#timings;
     if (this.#view === undefined) return [];
     if (now - this.#lastContact > suspendMs) {
@@ -177,18 +178,23 @@ export class Silence {
       return [];
     }
     // Counted from the shorter limit: nodes that died together are all past it when the first of them is due.
-    const silent = [...this.#observed].filter(([, observed]) => now - observed.since >= suspendMs).map(([id]) => id);
-    const brake = silent.length * 2 > this.#view.nodes.length;
+    const unable = new Set<string>();
+    for (const [id, { since }] of this.#observed) if (now - since >= suspendMs) unable.add(id);
+    const brake = unable.size * 2 > this.#view.nodes.length;
     if (this.#braked && !brake) this.restart(now);
     this.#braked = brake;
 
-    const gone = [...this.#observed].filter(([, observed]) => observed.goneSince !== undefined).map(([id]) => id);
+    for (const [id, { goneSince }] of this.#observed) if (goneSince !== undefined) unable.add(id);
     const due: DueEviction[] = [];
     for (const [id, observed] of this.#observed) {
+      if (only !== undefined && id !== only) continue;
       const marked = observed.evicted === observed.incarnation;
-      const hold = this.#first(id, [...silent, ...gone]) ? 0 : observed.holdMs;
+      const neededMs = marked ? 0 : this.#waitMs(observed, brake);
+      // Who is first weighs every node of the view: in a large mesh too dear to ask of those whom nobody would evict now.
+      if (observed.goneSince === undefined && now - observed.since < neededMs) continue;
+      const hold = this.#first(id, unable) ? 0 : observed.holdMs;
       const isGone = observed.goneSince !== undefined && now - observed.goneSince >= hold;
-      if (!isGone && now - observed.since < (marked ? 0 : this.#waitMs(observed, brake)) + hold) continue;
+      if (!isGone && now - observed.since < neededMs + hold) continue;
       if (!isGone && !marked && now < observed.promisedUntil) continue;
       due.push({ id, incarnation: observed.incarnation, revision: observed.revision, marked, gone: isGone });
     }
@@ -200,11 +206,11 @@ export class Silence {
     return brake || (!observed.knowsUs && !observed.closed) ? outageCapMs + evictMs : evictMs;
   }
 
-  #first(id: string, unable: readonly string[]): boolean {
+  #first(id: string, unable: ReadonlySet<string>): boolean {
     const view = this.#view;
     if (view === undefined) return false;
-    const able = view.nodes.map((node) => node.id).filter((other) => other !== id && !unable.includes(other));
-    return rendezvousOrder(`${id}@${view.epoch}`, able)[0] === this.#self;
+    const able = view.nodes.map((node) => node.id).filter((other) => other !== id && !unable.has(other));
+    return rendezvousFirst(`${id}@${view.epoch}`, able) === this.#self;
   }
 
   #hold(): number {

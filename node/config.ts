@@ -61,6 +61,18 @@ export interface NodeConfig {
   readonly turnBudgetMs: number;
   /** MiB by which a worker may grow while one session holds it. Smaller: big answers are cut off. Larger: the heap limit may come first. MESH_TURN_HEAP_MB. */
   readonly turnHeapMb: number;
+  /**
+   * MiB that one worker may use, objects and buffers together; 0: what Node allows a process on this machine. Smaller: fewer sessions fit.
+   * Larger: all workers together must fit into the machine. MESH_WORKER_MEMORY_MB.
+   */
+  readonly workerMemoryMb: number;
+  /**
+   * Percent of that, in use after a full collection, at which a worker takes no new sessions, and looks for one that grows. Smaller:
+   * memory lies idle. Larger: a fast leak reaches the limit before it is found. MESH_MEMORY_MARK.
+   */
+  readonly memoryMarkPercent: number;
+  /** A worker may stay above the mark for so long before it is replaced. Smaller: a burst costs a worker. Larger: it works at its limit for so long. MESH_MEMORY_PATIENCE_MS. */
+  readonly memoryPatienceMs: number;
   /** Sessions of isolation `thread` in one worker at once; each costs some 18 MB. Smaller: more of them are refused with `overloaded`. Larger: the machine's memory comes first. MESH_THREADS_MAX. */
   readonly threadsMax: number;
   /** The same for isolation `process`; each costs some 40 MB. MESH_PROCESSES_MAX. */
@@ -87,6 +99,9 @@ export const configDefaults = {
   drainMs: 20_000,
   turnBudgetMs: 1_000,
   turnHeapMb: 256,
+  workerMemoryMb: 0,
+  memoryMarkPercent: 70,
+  memoryPatienceMs: 30_000,
   threadsMax: 64,
   processesMax: 16,
   log: "text",
@@ -121,6 +136,9 @@ export function configFromEnv(env: Readonly<Record<string, string | undefined>>,
     drainMs: whole(env, "MESH_DRAIN_MS", configDefaults.drainMs),
     turnBudgetMs: whole(env, "MESH_TURN_BUDGET_MS", configDefaults.turnBudgetMs),
     turnHeapMb: whole(env, "MESH_TURN_HEAP_MB", configDefaults.turnHeapMb),
+    workerMemoryMb: whole(env, "MESH_WORKER_MEMORY_MB", configDefaults.workerMemoryMb),
+    memoryMarkPercent: whole(env, "MESH_MEMORY_MARK", configDefaults.memoryMarkPercent),
+    memoryPatienceMs: whole(env, "MESH_MEMORY_PATIENCE_MS", configDefaults.memoryPatienceMs),
     threadsMax: whole(env, "MESH_THREADS_MAX", configDefaults.threadsMax),
     processesMax: whole(env, "MESH_PROCESSES_MAX", configDefaults.processesMax),
     log: choice(env, "MESH_LOG", ["json", "text"], configDefaults.log),
@@ -157,6 +175,12 @@ export function checkConfig(config: NodeConfig): NodeConfig {
   }
   if (config.turnHeapMb < 16)
     throw bad("MESH_TURN_HEAP_MB must be 16 or more: a worker grows by that in its normal work");
+  if (config.workerMemoryMb !== 0 && config.workerMemoryMb < 64) {
+    throw bad("MESH_WORKER_MEMORY_MB must be 0, for what Node allows, or 64 or more: an empty worker needs some 20");
+  }
+  if (config.memoryMarkPercent < 10 || config.memoryMarkPercent > 95) {
+    throw bad(`MESH_MEMORY_MARK must be 10 to 95 percent, not ${config.memoryMarkPercent}`);
+  }
   return config;
 }
 

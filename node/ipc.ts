@@ -48,10 +48,29 @@ export type FromWorker =
   /** A peer's node without contact asks ours to do something there. */
   | { readonly type: "relay"; readonly id: number; readonly node: string; readonly ask: RelayFrame }
   | { readonly type: "stopped" }
+  /** Something to tell the world. */
+  | { readonly type: "event"; readonly event: FaultEvent }
   /** Whether this Node can end a single session by force. If not, a session that holds its worker costs the worker. */
   | { readonly type: "watchdog"; readonly contained: boolean }
   /** Cannot start; the process exits after this. */
   | { readonly type: "failed"; readonly code: ErrorCode; readonly message: string };
+
+/** A session that ended badly, as the events of the registry tell it: docs/registry.md. */
+export interface FaultEvent {
+  readonly kind: "crashed" | "killed";
+  /** `kind/name` */
+  readonly session: string;
+  readonly worker: number;
+  /** Of a kill, what for; of a crash, the name of the error. */
+  readonly reason: string;
+  /** How long it had held its worker, where it was killed for that. */
+  readonly durationMs?: number;
+  readonly message: string;
+  /** ISO 8601. */
+  readonly at: string;
+  /** Events of this worker that were not told since the one before. */
+  readonly dropped?: number;
+}
 
 /** Questions to one worker: those of the registry service, and the primary's own to other nodes. */
 export type WorkerQuery =

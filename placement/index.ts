@@ -9,4 +9,12 @@ export {
   type PlacementWish,
 } from "./choose-host.ts";
 export { PARTITIONS, hash, partitionOf } from "./partition.ts";
-export { UNOWNED, emptyTable, ownerSlot, ownerTable, rendezvousOrder, type OwnerTable } from "./rendezvous.ts";
+export {
+  UNOWNED,
+  emptyTable,
+  ownerSlot,
+  ownerTable,
+  rendezvousFirst,
+  rendezvousOrder,
+  type OwnerTable,
+} from "./rendezvous.ts";

@@ -51,6 +51,20 @@ export function rendezvousOrder(key: string, members: readonly string[]): string
     .map((entry) => entry.member);
 }
 
+/** The first in that order, without working out the rest; undefined of nobody. */
+export function rendezvousFirst(key: string, members: readonly string[]): string | undefined {
+  const salt = hash(key);
+  let first: string | undefined;
+  let firstWeight = -1;
+  for (const member of members) {
+    const weight = avalanche(hash(member) ^ salt);
+    if (weight < firstWeight || (weight === firstWeight && first !== undefined && first < member)) continue;
+    first = member;
+    firstWeight = weight;
+  }
+  return first;
+}
+
 function heaviest(partition: number, start: number, challengers: readonly number[], seeds: readonly number[]): number {
   const salt = avalanche(partition + 1);
   let best = start;

@@ -14,6 +14,8 @@ export interface WorkerLoad {
   readonly rssBytes: number;
   /** Mean event-loop delay of the last interval, in milliseconds. */
   readonly lagMs: number;
+  /** It takes no new sessions for now. */
+  readonly full?: boolean;
 }
 
 export interface LiveLease {
@@ -69,6 +71,7 @@ function decodeLoad(value: Record<string, unknown>, path: string): WorkerLoad {
     rssBytes: integer(value["rssBytes"], `${path}.rssBytes`),
     utilisation: measure(value["utilisation"], `${path}.utilisation`),
     lagMs: measure(value["lagMs"], `${path}.lagMs`),
+    ...(value["full"] === true ? { full: true } : {}),
   };
 }
 

@@ -4,7 +4,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { SessionServer, type SessionOptions, type SessionSocket } from "sessionmesh";
 
-const TICK_MS = 250;
+const TICK_MS = 100;
 /** Of what waits until it is told to go on. */
 const PAUSE_MS = 10;
 
@@ -117,11 +117,11 @@ function surroundings(): Readonly<Record<string, unknown>> {
   return {
     cwd: cwd(),
     umask: process.umask(),
-    exitCode: process.exitCode,
     stdout: stdout.writable,
     stderr: stderr.writable,
     uncaughtException: process.listenerCount("uncaughtException"),
     unhandledRejection: process.listenerCount("unhandledRejection"),
+    message: process.listenerCount("message"),
     exit: process.exit,
     write: stderr.write,
     emit: process.emit,

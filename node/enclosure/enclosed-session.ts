@@ -14,6 +14,7 @@ import { MeshError, formatFence, type Fence, type SessionId } from "#proto";
 import type { EndReason, StopReason } from "../session/end-reason.ts";
 import { crashed, evicted, killed, stopped, type Ending } from "../session/ending.ts";
 import type { SessionDescription } from "../session/host.ts";
+import { SessionKilled } from "../session/session-killed.ts";
 import type { Downfall, Enclosure, EnclosureLimits, StartEnclosure } from "./enclosure.ts";
 import type { EnclosedBoot, EnclosedState, FromEnclosed, ToEnclosed, ToldError } from "./messages.ts";
 
@@ -246,9 +247,8 @@ function endingOf(id: SessionId, downfall: Downfall): Ending {
   if (downfall.how === "killed") {
     const { reason, durationMs } = downfall;
     const held = durationMs === undefined ? "" : `, in a turn of ${durationMs} ms`;
-    return killed(
-      new MeshError("session_killed", `the session was ended by force: ${reason}${held}`, { session: id.key }),
-    );
+    const context = { session: id.key, ...(durationMs === undefined ? {} : { durationMs }) };
+    return killed(new SessionKilled(reason, `the session was ended by force: ${reason}${held}`, context));
   }
   const { reason, detail } = downfall;
   const cause = detail === undefined ? undefined : errorOf(detail);

@@ -3,6 +3,7 @@
 
 import { Socket } from "node:net";
 import { workerData } from "node:worker_threads";
+import { ResidentMemory } from "../resident-memory.ts";
 import { progressOf, type ProgressRecord } from "./messages.ts";
 import type { ProcessLimits, Verdict } from "./process-limits.ts";
 import { LOOK_MS, TurnLimit } from "./turn-limit.ts";
@@ -28,13 +29,14 @@ pipe.on("close", end);
 pipe.on("end", end);
 pipe.resume();
 
+const memory = new ResidentMemory();
 const turn = new TurnLimit(limits.turnBudgetMs);
 setInterval(() => {
   const { user, system } = process.cpuUsage();
   const cpuMs = (user + system) / 1_000;
   const durationMs = turn.look({ progress: progressOf(progress), nowMs: performance.now(), cpuMs });
   if (durationMs !== undefined) tell({ reason: "turn budget", durationMs });
-  else if (process.memoryUsage.rss() > limits.rssMb * MIB) tell({ reason: "memory", durationMs: 0 });
+  else if (memory.bytes() > limits.rssMb * MIB) tell({ reason: "memory", durationMs: 0 });
 }, LOOK_MS);
 
 function tell(verdict: Verdict): void {

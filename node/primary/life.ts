@@ -21,7 +21,7 @@ import {
   type Membership,
 } from "#mesh";
 import type { NodeConfig } from "../config.ts";
-import type { FromWorker, WorkerAnswer, WorkerQuery } from "../ipc.ts";
+import type { FaultEvent, FromWorker, WorkerAnswer, WorkerQuery } from "../ipc.ts";
 import type { Log } from "../log.ts";
 import { WorkerPulse } from "./worker-pulse.ts";
 import { WorkerPool, type WorkerProcess } from "./worker-pool.ts";
@@ -61,6 +61,7 @@ export class Life {
   readonly #kv: Kv;
   readonly #ports: NodePorts;
   readonly #onReady: (info: NodeInfo) => void;
+  readonly #onFault: (event: FaultEvent) => void;
   readonly #pool: WorkerPool;
   readonly #pulse: WorkerPulse;
   readonly #started = Promise.withResolvers<void>();
@@ -77,12 +78,19 @@ export class Life {
   #ending = false;
   #ready = false;
 
-  constructor(config: NodeConfig, log: Log, ports: NodePorts, kv: Kv, onReady: (info: NodeInfo) => void) {
+  constructor(
+    config: NodeConfig,
+    log: Log,
+    ports: NodePorts,
+    kv: Kv,
+    { onReady, onFault }: { onReady: (info: NodeInfo) => void; onFault: (event: FaultEvent) => void },
+  ) {
     this.#config = config;
     this.#log = log;
     this.#kv = kv;
     this.#ports = ports;
     this.#onReady = onReady;
+    this.#onFault = onFault;
     this.#pool = new WorkerPool(config, log, {
       onMessage: (worker, message) => this.#onMessage(worker, message),
       onExit: (worker, how) => this.#onExit(worker, how),
@@ -296,6 +304,9 @@ export class Life {
         this.#ownLoads.set(worker.index, message.load);
         worker.drained = !message.accepting && message.load.sessions === 0;
         if (this.#draining) this.#noteEmpty();
+        break;
+      case "event":
+        this.#onFault(message.event);
         break;
       case "stopped":
         worker.stopped = true;

@@ -14,6 +14,7 @@ import {
 import type { NodeConfig } from "../config.ts";
 import type { Log } from "../log.ts";
 import { AdminServer, type NodeStatus } from "./admin.ts";
+import { EventStream } from "./event-stream.ts";
 import { Life, type NodeInfo } from "./life.ts";
 import { RegistryService } from "./registry-service.ts";
 
@@ -86,10 +87,14 @@ class Node {
   }
 
   async #oneLife(kv: Kv, nats: NatsLink | undefined, lifeline: number): Promise<LifeEnd> {
-    const life = new Life(this.#config, this.#log, { admin: this.#admin.port, lifeline }, kv, (info) => {
-      this.#log.info("in the mesh", { epoch: life.view?.epoch, gateway: info.gateway, workers: info.workers.length });
-      if (!this.#announced) this.#onReady(info);
-      this.#announced = true;
+    const events = nats === undefined ? undefined : new EventStream(nats, this.#config);
+    const life = new Life(this.#config, this.#log, { admin: this.#admin.port, lifeline }, kv, {
+      onReady: (info) => {
+        this.#log.info("in the mesh", { epoch: life.view?.epoch, gateway: info.gateway, workers: info.workers.length });
+        if (!this.#announced) this.#onReady(info);
+        this.#announced = true;
+      },
+      onFault: (event) => events?.tell(event),
     });
     this.#life = life;
     let registry: RegistryService | undefined;

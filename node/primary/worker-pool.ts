@@ -59,7 +59,11 @@ export class WorkerPool {
     cluster.setupPrimary({
       exec: fileURLToPath(new URL("../worker/main.ts", import.meta.url)),
       args: [],
-      execArgv: [...process.execArgv, ...WATCHDOG_FLAGS],
+      execArgv: [
+        ...process.execArgv,
+        ...WATCHDOG_FLAGS,
+        ...(config.workerMemoryMb === 0 ? [] : [`--max-old-space-size=${config.workerMemoryMb}`]),
+      ],
       serialization: "advanced",
     });
   }

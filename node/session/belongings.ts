@@ -13,6 +13,8 @@ export interface Unfinished {
 }
 
 export class Belongings {
+  /** Booked by its sockets: what waits for their clients, no less than it is. */
+  unsentBytes = 0;
   #sockets: Set<CellSocket> | undefined = undefined;
   #timers: Set<SessionTimer> | undefined = undefined;
   #unfinished: Unfinished | undefined = undefined;

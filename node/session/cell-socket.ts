@@ -16,6 +16,12 @@ const TRY_AGAIN_LATER = 1013;
 /** The protocol's limit for a close reason, in UTF-8 bytes. */
 const REASON_BYTES_MAX = 123;
 
+/**
+ * What may wait for all clients of one session together. Too small: a message to a large room closes the slower half. Too large: a
+ * room of clients that do not read fills the worker, though each stays below its own bound.
+ */
+const UNSENT_BYTES_MAX = 128 * 1024 * 1024;
+
 type Handshake =
   /** Not answered. */
   | "offered"
@@ -36,6 +42,8 @@ export class CellSocket implements SessionSocket, SessionEnd {
   /** Invariant: `#heldBytes` is their size, bounded by `maxBufferedBytes` and one message. */
   #held: (string | Uint8Array)[] = NOTHING;
   #heldBytes = 0;
+  /** Its part of what the session has booked as unsent. */
+  #bookedBytes = 0;
   #heldClose: { readonly code: number; readonly reason: string } | undefined = undefined;
   #drained: PromiseWithResolvers<void> | undefined = undefined;
 
@@ -64,8 +72,15 @@ export class CellSocket implements SessionSocket, SessionEnd {
       this.#held.push(data);
       this.#heldBytes += typeof data === "string" ? Buffer.byteLength(data) : data.byteLength;
     }
-    if (this.bufferedAmount > this.#cell.kind.options.maxBufferedBytes) {
+    const unsentBytes = this.bufferedAmount;
+    if (unsentBytes > this.#cell.kind.options.maxBufferedBytes) {
       this.#limit(TRY_AGAIN_LATER, "client reads too slowly", "overloaded");
+    } else if (
+      unsentBytes > 0 &&
+      this.#booked(unsentBytes) > UNSENT_BYTES_MAX &&
+      this.#allUnsent() > UNSENT_BYTES_MAX
+    ) {
+      this.#limit(TRY_AGAIN_LATER, "clients of the session read too slowly", "overloaded");
     }
   }
 
@@ -100,6 +115,7 @@ export class CellSocket implements SessionSocket, SessionEnd {
   }
 
   drained(): void {
+    if (this.#bookedBytes > 0) this.#booked(this.bufferedAmount);
     if (this.#held === NOTHING) this.#resolveDrain();
   }
 
@@ -138,6 +154,21 @@ export class CellSocket implements SessionSocket, SessionEnd {
   }
 
   // ---- output ----
+
+  /** Returns what is booked for the whole session. */
+  #booked(bytes: number): number {
+    const { belongings } = this.#cell;
+    belongings.unsentBytes += bytes - this.#bookedBytes;
+    this.#bookedBytes = bytes;
+    return belongings.unsentBytes;
+  }
+
+  /** As it is now: what clients have read since is in the books until they have read all. */
+  #allUnsent(): number {
+    const { belongings } = this.#cell;
+    for (const socket of belongings.sockets) socket.#booked(socket.bufferedAmount);
+    return belongings.unsentBytes;
+  }
 
   #mayGo(): boolean {
     if (this.#held !== NOTHING || this.#handshake !== "done") return false;
@@ -183,6 +214,7 @@ export class CellSocket implements SessionSocket, SessionEnd {
 
   #end(): void {
     this.#closed = true;
+    this.#booked(0);
     this.#cell.belongings.removeSocket(this);
     this.#resolveDrain();
   }

@@ -23,6 +23,8 @@ import { turns } from "./turns.ts";
 
 /** Turns of one session under way at once. Too small: refuses a crowd of long polls; too large: a stuck session holds much memory. */
 const TURNS_MAX = 10_000;
+/** `waitUntil` promises and response bodies of one session under way at once, for the same reasons. */
+const WAITS_MAX = 10_000;
 /** How long `onStart` or `blockConcurrencyWhile` may hold all events. Without it, a promise that never settles makes a name unusable. */
 const BLOCK_LIMIT_MS = 30_000;
 
@@ -87,6 +89,7 @@ export class Cell extends Gate implements IdleNode<Cell> {
     const turn = new FetchTurn(this, call);
     if (!this.open) return this.#later(turn);
     if (this.turns >= TURNS_MAX) throw this.#overloaded(`${TURNS_MAX} events of ${this.id.key} are under way already`);
+    if (this.waits >= WAITS_MAX) throw this.#tooManyWaits();
     return turn.start();
   }
 
@@ -140,6 +143,12 @@ export class Cell extends Gate implements IdleNode<Cell> {
     }
     this.enqueue(turn);
     return turn.wait();
+  }
+
+  #tooManyWaits(): MeshError {
+    return this.#overloaded(
+      `${WAITS_MAX} response bodies and waitUntil promises of ${this.id.key} are under way already`,
+    );
   }
 
   #overloaded(message: string): MeshError {
@@ -344,6 +353,7 @@ export class Cell extends Gate implements IdleNode<Cell> {
   // ---- what session code may ask through its context ----
 
   async blockConcurrencyWhile<Result>(fn: () => Promise<Result>): Promise<Result> {
+    if (this.waits >= WAITS_MAX) throw this.#tooManyWaits();
     this.hold();
     this.beginWait();
     try {
@@ -357,8 +367,10 @@ export class Cell extends Gate implements IdleNode<Cell> {
     }
   }
 
+  /** Throws `overloaded` into the code that waits for one too many. */
   waitUntil(promise: PromiseLike<unknown>): void {
     if (this.ended) return;
+    if (this.waits >= WAITS_MAX) throw this.#tooManyWaits();
     this.beginWait();
     void Promise.resolve(promise).then(
       () => this.endWait(),

@@ -74,11 +74,22 @@ export interface SessionHostControl extends SessionHost {
   close(): void;
 }
 
-export function createSessionHost(options: SessionHostOptions): SessionHostControl {
+/** The host of sessions that share the memory of this process. */
+export interface SharedSessionHost extends SessionHostControl {
+  /** Sessions that did something within that time. */
+  active(withinMs: number): Iterable<Cell>;
+  /**
+   * Ends idle sessions before their time, in order; those first that have been idle for longest. Leaves alone what a timer keeps, and
+   * classes that never idle. Returns how many it stops, `count` at most.
+   */
+  stopIdle(count: number): number;
+}
+
+export function createSessionHost(options: SessionHostOptions): SharedSessionHost {
   return new Host(options);
 }
 
-class Host implements SessionHostControl, CellHost {
+class Host implements SharedSessionHost, CellHost {
   readonly node: string;
   readonly worker: number;
   readonly env: Readonly<Record<string, string | undefined>>;
@@ -181,6 +192,27 @@ class Host implements SessionHostControl, CellHost {
       this.#awaitLease();
       this.#sweepLater();
     });
+  }
+
+  *active(withinMs: number): Iterable<Cell> {
+    const sinceMs = this.nowMs - withinMs;
+    for (const cell of this.#cells.values()) if (cell.activeAt >= sinceMs) yield cell;
+  }
+
+  stopIdle(count: number): number {
+    // A suspended session could not run its `onStop`.
+    if (!this.lease.isOpen()) return 0;
+    const kinds = [...this.#kinds.values()].filter((kind) => kind.options.idleMs !== Infinity);
+    let stopped = 0;
+    for (let left = count; left > 0; left--) {
+      const cell = longestIdle(kinds);
+      if (cell === undefined) break;
+      cell.kind.idle.remove(cell);
+      if (!cell.quiet || cell.stopping || cell.keptByTimer) continue;
+      void cell.stop("idle", STOP_LIMIT_MS);
+      stopped++;
+    }
+    return stopped;
   }
 
   running(): SessionId | undefined {
@@ -312,6 +344,15 @@ class Host implements SessionHostControl, CellHost {
     this.#options.application.kind(kind);
     throw new MeshError("unknown_kind", `the application has no session kind "${kind}"`);
   }
+}
+
+/** Among the heads of the lists, which are the oldest of their kinds. */
+function longestIdle(kinds: readonly CellKind[]): Cell | undefined {
+  let oldest: Cell | undefined;
+  for (const { idle } of kinds) {
+    if (idle.head !== undefined && idle.head.activeAt < (oldest?.activeAt ?? Infinity)) oldest = idle.head;
+  }
+  return oldest;
 }
 
 function notHere(call: SessionCall): MeshError {

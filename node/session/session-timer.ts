@@ -1,11 +1,18 @@
 // What is known of one timer of one session. The object that session code holds stays Node's own, with a prototype in between
 // that tells the session when the timer is closed or started again.
 
+import { MeshError } from "#proto";
 import type { Cell } from "./cell.ts";
 import { clearBooked } from "./immediates.ts";
 
 // As they were before `installSessionTimers`.
 const { setTimeout, setImmediate, clearTimeout, clearImmediate } = { ...process.getBuiltinModule("node:timers") };
+
+/**
+ * Timers and immediates of one session at a time: some for each of its 10,000 sockets and its 10,000 events. Too small: refuses a large
+ * room; too large: one that sets timers in a loop fills the worker before it is noticed.
+ */
+const TIMERS_MAX = 50_000;
 
 type Handle = NodeJS.Timeout | NodeJS.Immediate;
 
@@ -19,7 +26,14 @@ export class SessionTimer {
   number: number | undefined = undefined;
   handle: Handle | undefined = undefined;
 
+  /** Throws `overloaded` into the code that sets one too many. */
   constructor(cell: Cell) {
+    if (cell.belongings.timers.size >= TIMERS_MAX) {
+      const { key } = cell.id;
+      throw new MeshError("overloaded", `${key} has ${TIMERS_MAX} timers, which is all that one session may have`, {
+        session: key,
+      });
+    }
     this.cell = cell;
     this.section = cell.section;
   }

@@ -2,6 +2,7 @@
 // turn of the same session for the whole budget. What it cannot be sure of it leaves alone: a turn that is nobody's, one that has
 // changed hands meanwhile, one that ended just now.
 
+import { ResidentMemory } from "../resident-memory.ts";
 import type { MainThread } from "./inspector.ts";
 import {
   budgetsOf,
@@ -46,8 +47,9 @@ export class Watch {
   #turn = 0;
   /** When the turn count moved last, as far as was seen. */
   #movedMs = performance.now();
+  readonly #memory = new ResidentMemory();
   /** Memory of the process a few looks before, or then. */
-  #calmRss = process.memoryUsage.rss();
+  #calmRss = this.#memory.bytes();
   #looks = 0;
   #suspect: Suspect | undefined;
   #letBeUntilMs = 0;
@@ -68,7 +70,7 @@ export class Watch {
       this.#turn = turn;
       this.#movedMs = now;
       // Costs more than the rest of the look.
-      if (this.#looks++ % RSS_EVERY_LOOKS === 0) this.#calmRss = process.memoryUsage.rss();
+      if (this.#looks++ % RSS_EVERY_LOOKS === 0) this.#calmRss = this.#memory.bytes();
       this.#suspect = undefined;
       return;
     }
@@ -77,7 +79,7 @@ export class Watch {
     const suspect = this.#suspect;
     if (suspect === undefined || now - suspect.lookedMs >= turnBudgetMs / LOOKS_A_BUDGET) await this.#lookInto(suspect);
     if (suspect === undefined || suspect.look !== this.#suspect?.look) return;
-    if (process.memoryUsage.rss() - this.#calmRss > turnHeapMiB * MIB) await this.#end(suspect, "turn memory");
+    if (this.#memory.bytes() - this.#calmRss > turnHeapMiB * MIB) await this.#end(suspect, "turn memory");
     else if (isOver(suspect, turnBudgetMs)) await this.#end(suspect, "turn budget");
   }
 

@@ -7,6 +7,7 @@ import type { Log } from "../log.ts";
 import type { Cell } from "../session/cell.ts";
 import { current, outside } from "../session/current.ts";
 import { setBooked } from "../session/immediates.ts";
+import { SessionKilled } from "../session/session-killed.ts";
 import { condemnTicks, installSessionTicks, ownTick, sessionTicks } from "../session/ticks.ts";
 import { turns } from "../session/turns.ts";
 import {
@@ -186,7 +187,7 @@ export class Watchdog {
     const session = cell.id.key;
     const { kill, onKilled } = this.#options;
     const why = `the session was ended by force: it held its worker for ${durationMs} ms (${reason})`;
-    const error = new MeshError("session_killed", why, { session });
+    const error = new SessionKilled(reason, why, { session, durationMs });
     condemnTicks(undefined);
     if (cell.ended) {
       // Something it had left running. Its name may have another server by now.

@@ -2,6 +2,7 @@
 
 import { monitorEventLoopDelay, performance } from "node:perf_hooks";
 import type { WorkerLoad } from "#proto";
+import { ResidentMemory } from "../resident-memory.ts";
 
 /** Resolution of the delay histogram. Finer costs a timer that fires more often; this is 0.1 % of a core. */
 const DELAY_RESOLUTION_MS = 20;
@@ -9,6 +10,7 @@ const DELAY_RESOLUTION_MS = 20;
 export class LoadMeter {
   readonly #index: number;
   readonly #sessions: () => number;
+  readonly #memory = new ResidentMemory();
   readonly #delay = monitorEventLoopDelay({ resolution: DELAY_RESOLUTION_MS });
   #before = performance.eventLoopUtilization();
 
@@ -18,7 +20,8 @@ export class LoadMeter {
     this.#delay.enable();
   }
 
-  read(): WorkerLoad {
+  /** `full`: the worker takes no new sessions. */
+  read(full: boolean): WorkerLoad {
     const now = performance.eventLoopUtilization();
     const { utilization } = performance.eventLoopUtilization(now, this.#before);
     this.#before = now;
@@ -29,7 +32,8 @@ export class LoadMeter {
       sessions: this.#sessions(),
       utilisation: round(utilization, 3),
       lagMs: round(Math.max(0, meanMs), 1),
-      rssBytes: process.memoryUsage.rss(),
+      rssBytes: this.#memory.bytes(),
+      ...(full ? { full } : {}),
     };
   }
 

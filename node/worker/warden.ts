@@ -4,6 +4,7 @@
 import { MeshError, type SessionId } from "#proto";
 import type { Log } from "../log.ts";
 import { outside } from "../session/current.ts";
+import { SessionKilled } from "../session/session-killed.ts";
 
 /** A session, as far as this needs to know it. */
 export interface GuardedSession {
@@ -39,7 +40,7 @@ export class Warden {
   end(session: GuardedSession, what: string, instead: string): never {
     const { key } = session.id;
     const why = `the session was ended because it called ${what}, which would hit every session of its process: ${instead}`;
-    const error = new MeshError("session_killed", why, { session: key });
+    const error = new SessionKilled(what, why, { session: key });
     if (!session.ended) {
       outside(() => {
         this.#log.error("session killed", { session: key, reason: what, instead, stack: error.stack });

@@ -9,12 +9,16 @@ import { createGateway, type Gateway, type GatewayRouter } from "../gateway/gate
 import type { FromWorker, ToWorker, WorkerBoot, WorkerQuery } from "../ipc.ts";
 import { createLog, type Log } from "../log.ts";
 import type { MeshApplication } from "../session/application.ts";
+import type { EndReason } from "../session/end-reason.ts";
 import { installFaultHandlers } from "../session/faults.ts";
 import { createSessionHost, type SessionHostControl } from "../session/host.ts";
 import { loadApplication } from "../session/load-application.ts";
+import { FaultEvents } from "./fault-events.ts";
+import { Descriptors } from "./descriptors.ts";
 import { LoadMeter } from "./load-meter.ts";
 import { PrimaryQuestions } from "./primary-questions.ts";
 import { answerQuery } from "./session-queries.ts";
+import { MemoryGuard } from "../memory/memory-guard.ts";
 import { WorkerGuard } from "./worker-guard.ts";
 import { WorkerLease } from "./worker-lease.ts";
 
@@ -23,9 +27,9 @@ const LOAD_MS = 500;
 /** Sockets and requests under way get so long when the worker stops in order. */
 const GATEWAY_GRACE_MS = 500;
 /** Sessions of a worker that is to be replaced may go on for so long. Too large: what a kill left half done stays for long. */
-const TAINTED_LIMIT_MS = 30_000;
+const RETIRING_LIMIT_MS = 30_000;
 /** And then have so long to stop in order. */
-const TAINTED_STOP_MS = 2_000;
+const RETIRING_STOP_MS = 2_000;
 /** WebSocket close code "service restart": reconnect. */
 const CLOSE_RESTART = 1012;
 
@@ -43,17 +47,22 @@ export class WorkerServer {
   readonly #meter: LoadMeter;
   readonly #contacts = new PrimaryQuestions<boolean>();
   readonly #relays = new PrimaryQuestions<RelayedFrame>();
+  readonly #faults: FaultEvents;
   readonly #guard: WorkerGuard;
+  readonly #memory: MemoryGuard;
   readonly #exit: (code: number) => void;
   #listener: LinkListener | undefined;
+  readonly #descriptors = new Descriptors();
   #loadTimer: NodeJS.Timeout | undefined;
-  /** False: no new session starts here. */
-  #accepting = true;
+  /** No new session starts here any more. */
+  #closed = false;
+  /** Nor while memory is short. */
+  #full = false;
   /** True: load balancers should look elsewhere. */
   #stopping = false;
   #settled = false;
   /** Set while the worker waits to be empty, to be replaced then. */
-  #taintedSince: number | undefined;
+  #retiringSince: number | undefined;
 
   /** Loads the application; throws `bad_app` with what is wrong with it. `exit` ends the process after a failure of our own. */
   static async create(boot: WorkerBoot, tell: (message: FromWorker) => void, exit: (code: number) => void) {
@@ -68,6 +77,7 @@ export class WorkerServer {
   ) {
     const { config, index } = boot;
     const self = workerIdOf(config.node, boot);
+    this.#faults = new FaultEvents(index, (event) => tell({ type: "event", event }));
     this.#boot = boot;
     this.#tell = tell;
     this.#exit = exit;
@@ -79,7 +89,10 @@ export class WorkerServer {
       lease: this.#lease,
       log: this.#log,
       callSession: (call: SessionCall) => this.#router.route(call),
-      onEnded: (id: SessionId, fence: Fence) => this.#router.ended(id, fence),
+      onEnded: (id: SessionId, fence: Fence, reason: EndReason, error?: unknown) => {
+        this.#router.ended(id, fence);
+        this.#faults.note(id, reason, error);
+      },
     };
     this.#enclosures = new Enclosures({
       ...hosting,
@@ -88,7 +101,8 @@ export class WorkerServer {
       max: { thread: config.threadsMax, process: config.processesMax },
       turnBudgetMs: config.turnBudgetMs,
     });
-    this.#host = joinHosts(createSessionHost(hosting), this.#enclosures, application);
+    const shared = createSessionHost(hosting);
+    this.#host = joinHosts(shared, this.#enclosures, application);
     installFaultHandlers((error) => {
       this.#log.error("an error that belongs to no session ends this worker", { stack: stackOf(error) });
       exit(1);
@@ -117,10 +131,18 @@ export class WorkerServer {
       config,
       host: this.#host,
       log: this.#log,
-      onTainted: () => {
-        this.#accepting = false;
-        this.#taintedSince = performance.now();
+      onTainted: () => this.#retire(),
+    });
+    this.#memory = new MemoryGuard({
+      mark: config.memoryMarkPercent / 100,
+      patienceMs: config.memoryPatienceMs,
+      log: this.#log,
+      host: shared,
+      onFull: (full) => {
+        this.#full = full;
+        this.#tellLoad();
       },
+      onGivenUp: () => this.#retire(),
     });
   }
 
@@ -145,7 +167,8 @@ export class WorkerServer {
     });
     this.#loadTimer = setInterval(() => {
       this.#tellLoad();
-      this.#endIfTainted();
+      this.#lookAtDescriptors();
+      this.#endIfRetiring();
     }, LOAD_MS);
     this.#log.debug("listening", { index, port });
   }
@@ -165,7 +188,7 @@ export class WorkerServer {
         this.#router.loadsChanged(message.loads);
         break;
       case "drain":
-        this.#accepting = false;
+        this.#closed = true;
         this.#stopping = true;
         break;
       case "query":
@@ -190,7 +213,7 @@ export class WorkerServer {
    * link that had closed already they could not know whether their request had begun.
    */
   async stop(reason: "drain" | "shutdown", limitMs: number): Promise<void> {
-    this.#accepting = false;
+    this.#closed = true;
     await this.#host.stopAll(reason, limitMs);
     await this.#gateway.close({ graceMs: GATEWAY_GRACE_MS });
     this.#tell({ type: "stopped" });
@@ -198,7 +221,7 @@ export class WorkerServer {
 
   /** The node was evicted: its sessions may live elsewhere by now, so nothing of them runs or is sent any more. */
   async fence(): Promise<void> {
-    this.#accepting = false;
+    this.#closed = true;
     this.#host.dropAll(CLOSE_RESTART);
     await this.#close();
   }
@@ -216,6 +239,8 @@ export class WorkerServer {
 
   async #close(): Promise<void> {
     clearInterval(this.#loadTimer);
+    this.#memory.close();
+    this.#descriptors.close();
     await this.#guard.close();
     await this.#gateway.close({ graceMs: 0 });
     this.#meter.close();
@@ -244,14 +269,30 @@ export class WorkerServer {
   }
 
   #tellLoad(): void {
-    this.#tell({ type: "load", load: this.#meter.read(), accepting: this.#accepting });
+    this.#tell({ type: "load", load: this.#meter.read(!this.#accepting), accepting: this.#accepting });
   }
 
-  #endIfTainted(): void {
-    if (this.#taintedSince === undefined) return;
-    if (this.#host.size > 0 && performance.now() - this.#taintedSince < TAINTED_LIMIT_MS) return;
-    this.#taintedSince = undefined;
-    void this.stop("drain", TAINTED_STOP_MS).finally(() => this.#exit(0));
+  get #accepting(): boolean {
+    return !this.#closed && !this.#full;
+  }
+
+  #retire(sinceMs = performance.now()): void {
+    this.#closed = true;
+    this.#retiringSince ??= sinceMs;
+  }
+
+  #lookAtDescriptors(): void {
+    if (!this.#descriptors.areLeaked(performance.now()) || this.#closed) return;
+    this.#log.error("sessions left files open until no descriptor was left; this worker is replaced");
+    // At once: nobody new can connect to it.
+    this.#retire(-Infinity);
+  }
+
+  #endIfRetiring(): void {
+    if (this.#retiringSince === undefined) return;
+    if (this.#host.size > 0 && performance.now() - this.#retiringSince < RETIRING_LIMIT_MS) return;
+    this.#retiringSince = undefined;
+    void this.stop("drain", RETIRING_STOP_MS).finally(() => this.#exit(0));
   }
 
   async #tellWhenSettled(): Promise<void> {

@@ -25,6 +25,24 @@ describe("a history is fine", () => {
   });
 });
 
+describe("a node that fell silent explains", () => {
+  test.for<[string, Asked[]]>([
+    ["a request that hangs in its gateway", [{ ...broken(95, 1_900), outcome: { status: "hung", code: "" } }]],
+    ["a connection to it that breaks late", [broken(1_500, 1_900)]],
+    ["a request that it held until it was too late", [{ ...failed("timeout", 1_500, 1_900), through: "n2" }]],
+    [
+      "a request to one of its sessions that is lost late",
+      [{ ...failed("session_lost", 1_500, 1_900), through: "n2" }],
+    ],
+  ])("%s", ([, history]) => {
+    const silent: Fault = { ...KILLED, overMs: 2_000, silent: true };
+    expect(violations(history, [silent])).toEqual([]);
+    expect(violations(history, [{ ...silent, atMs: 5_000, overMs: 6_000 }])).toHaveLength(1);
+    const elsewhere = history.map((one) => ({ ...one, outcome: { status: "hung", code: "" } as const, through: "n3" }));
+    expect(violations(elsewhere, [silent])).toHaveLength(1);
+  });
+});
+
 describe("a history is broken", () => {
   test.for<[string, Asked[], Fault[], RegExp]>([
     [

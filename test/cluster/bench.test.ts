@@ -28,3 +28,19 @@ test.skipIf(withoutWrk)("the benchmarks still run, and measure the mesh beside i
     rmSync(folder, { recursive: true, force: true });
   }
 });
+
+test("the faults benchmark measures that a session which throws in a timer costs a plain server all, and a mesh one", async () => {
+  const folder = mkdtempSync(path.join(os.tmpdir(), "mesh-bench-test-"));
+  try {
+    const file = path.join(folder, "figures.json");
+    const args = [path.join(ROOT, "bench", "faults.ts"), "--only", "timer-throw", "--json", file];
+    await promisify(execFile)(process.execPath, args);
+    const { others, rows } = JSON.parse(readFileSync(file, "utf8")) as { others: number; rows: unknown };
+    const nothing = { state: 0, requests: 0, sockets: 0, timers: 0, changed: [] };
+    expect(rows).toMatchObject([
+      { mesh: { answer: "500 session_crashed", ...nothing }, control: { answer: "broken off", state: others } },
+    ]);
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+});

@@ -131,13 +131,15 @@ function isExcused(asked: Asked, faults: readonly Fault[]): boolean {
       case "counted":
         return true;
       case "hung":
-        return false;
+        // Who asked a gateway that fell silent may wait for ever.
+        return fault.silent === true && asked.through === fault.node && during;
       case "broken":
         // Of an answer that breaks off, or a connection that is refused, only the killed process can be the cause.
-        return asked.through === fault.node && atOnce;
+        return asked.through === fault.node && (atOnce || (fault.silent === true && during));
       case "refused":
         // Under way to a process that died, or waiting in vain for its successor.
         if (outcome.code === "session_lost") return fault.silent === true ? during : atOnce;
+        if (outcome.code === "timeout") return fault.silent === true && during;
         return outcome.retryable && during;
     }
   });

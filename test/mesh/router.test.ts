@@ -71,6 +71,31 @@ describe("a mesh of routers", () => {
     expect(mesh.doubles).toEqual([]);
   });
 
+  test("starts nothing on a worker that is full, and asks it for nothing", async () => {
+    const mesh = new RouterMesh(seeded(5));
+    const wish = { policy: "spread", labels: {} } as const;
+    for (const node of ["n1", "n2", "n3"]) mesh.start(node, 0, "a", wish);
+    mesh.deliver(
+      viewOf(
+        1,
+        ["n1", "n2", "n3"].map((id) => ({ id, workers: ["a"] })),
+      ),
+    );
+    // By its other figures the full one is the best choice.
+    const load = { index: 0, sessions: 5_000, utilisation: 0.5, rssBytes: 1, lagMs: 0 };
+    const loads = new Map([
+      ["n1", [load]],
+      ["n2", [{ ...load, sessions: 0, utilisation: 0, full: true }]],
+      ["n3", [load]],
+    ]);
+    const workers = [...mesh.workers.values()];
+    for (const { router } of workers) router.loadsChanged(loads);
+    const names = Array.from({ length: 30 }, (_, at) => `room/${at}`);
+    await settle(Promise.all(names.map((name) => workers[0]!.request(name))));
+    expect(mesh.activations).toHaveLength(30);
+    expect(mesh.activations.filter(({ worker }) => worker.startsWith("n2"))).toEqual([]);
+  });
+
   test("puts a session only where its labels are", async () => {
     const mesh = new RouterMesh(seeded(4));
     const wish = { policy: "owner-first", labels: { gpu: "yes" } } as const;

@@ -7,6 +7,7 @@ import {
   hash,
   ownerSlot,
   ownerTable,
+  rendezvousFirst,
   rendezvousOrder,
   type OwnerTable,
 } from "#placement";
@@ -163,6 +164,7 @@ describe("the rendezvous order", () => {
         const order = rendezvousOrder(key, some);
         expect([...order].sort()).toEqual([...some].sort());
         expect(order).toEqual(rendezvousOrder(key, [...some].sort()));
+        expect(rendezvousFirst(key, some)).toBe(order[0]);
       }),
     );
   });

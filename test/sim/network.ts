@@ -43,7 +43,6 @@ interface Exchange {
 interface Follower {
   readonly from: Process;
   readonly fromNode: string;
-  readonly to: Process;
   readonly onEnd: () => void;
 }
 
@@ -72,14 +71,18 @@ export class Network {
   readonly counts: NetworkCounts = { messages: 0, moved: 0, unreached: 0, broken: 0 };
   /** Workers that were started, by id; dead ones too, whose addresses refuse. */
   readonly #endpoints = new Map<WorkerId, Endpoint>();
-  readonly #links = new Map<string, Link>();
+  /** By the asking worker, then by the other. */
+  readonly #links = new Map<WorkerId, Map<WorkerId, Link>>();
+  /** By the answering worker; closed ones are taken out when they are met. */
+  readonly #towards = new Map<WorkerId, Set<Link>>();
   /** `from>to`, one way, between nodes. */
   readonly #blocked = new Set<string>();
   /** Firewalls that refuse connections to these nodes, in their name. */
   readonly refusing = new Set<string>();
   /** Machines without power: no kernel answers. */
   readonly dark = new Set<string>();
-  readonly #followers = new Set<Follower>();
+  /** By whom they follow. */
+  readonly #followers = new Map<Process, Set<Follower>>();
   readonly #primaries = new Map<number, { readonly node: string; readonly process: Process }>();
   trace: ((line: string) => void) | undefined;
   /** Longest detour of a message while the network is slow. */
@@ -100,7 +103,7 @@ export class Network {
   openAll(): void {
     this.#blocked.clear();
     this.refusing.clear();
-    for (const link of this.#links.values()) {
+    for (const link of this.#all()) {
       for (const side of ["asker", "answerer"] as const) for (const send of link.held[side].splice(0)) send();
     }
   }
@@ -111,7 +114,7 @@ export class Network {
   }
 
   died(process: Process, silently: boolean): void {
-    for (const link of [...this.#links.values()]) {
+    for (const link of this.#all()) {
       if (link.asker.process === process) this.#forget(link);
       else if (this.#endpoints.get(link.to)?.process === process && !silently) this.#closeByAnswerer(link);
     }
@@ -119,12 +122,9 @@ export class Network {
       this.#giveUpLater((link) => this.#endpoints.get(link.to)?.process === process);
       return;
     }
-    for (const follower of [...this.#followers]) {
-      if (follower.from === process) this.#followers.delete(follower);
-      if (follower.to !== process) continue;
-      this.#followers.delete(follower);
-      this.#fin(process, follower);
-    }
+    const node = [...this.#primaries.values()].find((one) => one.process === process)?.node;
+    if (node !== undefined) for (const follower of this.#followers.get(process) ?? []) this.#fin(node, follower);
+    this.#followers.delete(process);
   }
 
   /** Both ways. */
@@ -142,28 +142,25 @@ export class Network {
       ask: (to, question, timeoutMs) => this.#ask(endpoint, to, question, timeoutMs),
       retain: (members) => this.#retainPeers(endpoint, members),
       close: async () => {
-        for (const link of [...this.#links.values()]) if (link.asker === endpoint) this.#closeByAsker(link);
+        for (const link of [...(this.#links.get(endpoint.id)?.values() ?? [])]) this.#closeByAsker(link);
       },
     };
   }
 
   /** What the link server of the worker does with a new view. */
   retainAskers(endpoint: Endpoint, members: readonly Member[]): void {
+    const towards = this.#towards.get(endpoint.id);
+    if (towards === undefined) return;
     const ids = new Set(members.map((member) => member.id));
-    for (const link of [...this.#links.values()]) {
-      if (link.to === endpoint.id && link.answererOpen && !ids.has(link.asker.id)) this.#closeByAnswerer(link);
+    for (const link of [...towards]) {
+      if (link.state === "closed") towards.delete(link);
+      else if (link.answererOpen && !ids.has(link.asker.id)) this.#closeByAnswerer(link);
     }
   }
 
   /** The link server of a worker that ends in order. */
   closeServer(endpoint: Endpoint): void {
-    for (const link of [...this.#links.values()]) if (link.to === endpoint.id) this.#closeByAnswerer(link);
-  }
-
-  /** Of exchanges that are under way towards the worker. */
-  busy(endpoint: Endpoint): boolean {
-    for (const link of this.#links.values()) if (link.to === endpoint.id && link.exchanges.size > 0) return true;
-    return false;
+    for (const link of [...(this.#towards.get(endpoint.id) ?? [])]) this.#closeByAnswerer(link);
   }
 
   // ---- primaries ----
@@ -181,9 +178,11 @@ export class Network {
       const to = this.#primaries.get(address.port);
       if (to === undefined) return;
       if (to.process.alive && this.reaches(fromNode, to.node) && !this.refusing.has(to.node)) {
-        const follower = { from, fromNode, to: to.process, onEnd: () => void (stopped || onEnd()) };
-        this.#followers.add(follower);
-        stop = () => this.#followers.delete(follower);
+        const follower = { from, fromNode, onEnd: () => void (stopped || onEnd()) };
+        let followers = this.#followers.get(to.process);
+        if (followers === undefined) this.#followers.set(to.process, (followers = new Set()));
+        followers.add(follower);
+        stop = () => this.#followers.get(to.process)?.delete(follower);
       } else if (to.process.alive) {
         this.timeline.after(FOLLOW_RETRY_MS, from, connect);
       }
@@ -296,11 +295,15 @@ export class Network {
   // ---- links ----
 
   #linkTo(from: Endpoint, to: Member): Link {
-    const name = `${from.id}>${to.id}`;
-    const known = this.#links.get(name);
+    let mine = this.#links.get(from.id);
+    if (mine === undefined) this.#links.set(from.id, (mine = new Map()));
+    const known = mine.get(to.id);
     if (known !== undefined) return known;
     const link = new Link(from, to.id);
-    this.#links.set(name, link);
+    mine.set(to.id, link);
+    let towards = this.#towards.get(to.id);
+    if (towards === undefined) this.#towards.set(to.id, (towards = new Set()));
+    towards.add(link);
     const fail = (why: string): void => this.#closeByAsker(link, new MeshError("no_host", why));
     const cancel = from.clock.timer(CONNECT_TIMEOUT_MS, () => {
       if (link.state === "connecting") fail("no Hello in time");
@@ -349,6 +352,10 @@ export class Network {
 
   #epochOf(endpoint: Endpoint): number {
     return this.#epochs.get(endpoint.id)?.() ?? 0;
+  }
+
+  #all(): Link[] {
+    return [...this.#links.values()].flatMap((links) => [...links.values()]);
   }
 
   #whenUp(link: Link): Promise<MeshError | undefined> {
@@ -403,16 +410,19 @@ export class Network {
 
   #forget(link: Link): void {
     link.state = "closed";
-    const name = `${link.asker.id}>${link.to}`;
-    if (this.#links.get(name) === link) this.#links.delete(name);
+    const mine = this.#links.get(link.asker.id);
+    if (mine?.get(link.to) === link) mine.delete(link.to);
+    this.#towards.get(link.to)?.delete(link);
   }
 
   /** As the asking side does with a new view: nothing new, and a second for what is under way. */
   #retainPeers(endpoint: Endpoint, members: readonly Member[]): void {
+    const mine = this.#links.get(endpoint.id);
+    if (mine === undefined || mine.size === 0) return;
     const ids = new Set(members.map((member) => member.id));
-    for (const [name, link] of this.#links) {
-      if (link.asker !== endpoint || ids.has(link.to)) continue;
-      this.#links.delete(name);
+    for (const [to, link] of mine) {
+      if (ids.has(to)) continue;
+      mine.delete(to);
       endpoint.clock.timer(link.exchanges.size === 0 ? 0 : LEAVING_MS, () => this.#closeByAsker(link));
     }
   }
@@ -420,7 +430,7 @@ export class Network {
   #giveUpLater(isSilent: (link: Link) => boolean): void {
     const ms = this.random.between(KEEP_ALIVE_MS.least, KEEP_ALIVE_MS.most);
     this.timeline.after(ms, undefined, () => {
-      for (const link of [...this.#links.values()]) {
+      for (const link of this.#all()) {
         if (link.state !== "up" || !isSilent(link)) continue;
         link.answererOpen = false;
         // The asking side notices in its own time.
@@ -429,8 +439,7 @@ export class Network {
     });
   }
 
-  #fin(process: Process, follower: Follower): void {
-    const node = [...this.#primaries.values()].find((one) => one.process === process)?.node ?? "";
+  #fin(node: string, follower: Follower): void {
     // Through a blocked way no FIN arrives, and later the machine answers with a RST, which proves nothing.
     if (this.dark.has(node) || !this.reaches(node, follower.fromNode)) return;
     this.timeline.after(this.travelMs(), follower.from, follower.onEnd);

@@ -346,6 +346,11 @@ export class SimNode {
     }));
   }
 
+  /** As it stands in the view once all of its workers listen. */
+  get record(): NodeRecord {
+    return { ...this.#record(), state: "up", workers: this.workers.map((worker) => worker.record) };
+  }
+
   #record(): Omit<NodeRecord, "workers" | "state"> {
     return {
       id: this.id,

@@ -26,6 +26,9 @@ export class Registry {
   readonly random: Random;
   readonly entries = new Map<string, KvEntry>();
   readonly clients = new Set<RegistryClient>();
+  /** Applied, and shown to watches. */
+  writes = 0;
+  shown = 0;
   /** Nobody gets an answer. */
   down = false;
   /** Until then reads may show what was true before the fail-over. */
@@ -111,6 +114,7 @@ export class Registry {
   }
 
   #publish(change: Change): KvWrite {
+    this.writes++;
     for (const client of this.clients) client.show(change);
     return { status: "written", revision: change.revision };
   }
@@ -165,6 +169,7 @@ export class RegistryClient implements Kv {
   show(change: Change): void {
     if (this.#cut || this.blind || this.#watches.size === 0) return;
     const { timeline, random } = this.#registry;
+    this.#registry.shown++;
     const deliver = (): void => {
       for (const watch of this.#watches) watch.onEntry(change);
     };

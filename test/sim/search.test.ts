@@ -5,7 +5,7 @@ import { expect, test } from "vitest";
 import { kept, keptNames } from "./kept.ts";
 import { searchAll } from "./order.ts";
 
-const SEEDS = 150;
+const SEEDS = 100;
 
 const order = { from: 1, count: SEEDS, shrinks: true, trace: false, findingsMax: 3 };
 

@@ -79,10 +79,14 @@ export class Simulation {
     }
   }
 
+  start(): void {
+    for (const node of this.nodes.slice(0, this.#schedule.nodes)) node.start();
+  }
+
   run(): Outcome {
     const { timeline, checker } = this;
-    const { nodes, faults, calmMs, requestMs } = this.#schedule;
-    for (const node of this.nodes.slice(0, nodes)) node.start();
+    const { faults, calmMs, requestMs } = this.#schedule;
+    this.start();
     for (const fault of faults) {
       timeline.after(fault.atMs, undefined, () => {
         checker.trace?.(`--- ${JSON.stringify(fault)}`);
@@ -248,11 +252,15 @@ export class Simulation {
       case "restart":
         return registry.restart(fault.ms);
       case "wipe":
-        this.checker.forgets();
-        return registry.restart(fault.ms, () => registry.wipe());
+        return registry.restart(fault.ms, () => {
+          this.checker.forgets();
+          registry.wipe();
+        });
       case "rewind":
-        this.checker.forgets();
-        return registry.restart(fault.ms, () => registry.rewind(fault.backMs));
+        return registry.restart(fault.ms, () => {
+          this.checker.forgets();
+          registry.rewind(fault.backMs);
+        });
       case "join": {
         const node = this.#node(fault.node);
         if (node.down) node.start();
@@ -315,9 +323,9 @@ export class Simulation {
     checker.trace?.("--- calm");
     const until = timeline.now + CALM_MAX_MS;
     do this.#pass(LOOK_MS);
-    while (!checker.afterStep() && timeline.now < until && this.#unsettled() !== undefined);
+    while (!checker.afterStep() && timeline.now < until && this.unsettled() !== undefined);
     if (checker.cutShort !== undefined) return;
-    const unsettled = this.#unsettled();
+    const unsettled = this.unsettled();
     if (unsettled !== undefined) checker.fail(6, unsettled);
     checker.checkReasons();
     this.#askEverywhere("first");
@@ -335,8 +343,8 @@ export class Simulation {
     this.timeline.run(this.timeline.now + ms, this.checker.afterStep);
   }
 
-  /** All who run are in the view, act, and see the same; nobody else is in it. */
-  #unsettled(): string | undefined {
+  /** Why the mesh is not in order yet: all who run are in the view, act, and see the same; nobody else is in it. */
+  unsettled(): string | undefined {
     const { registry } = this;
     if (this.#starts > 0) return "a node has not started again yet";
     if (this.clients.underWay) return "requests from before the calm have no answer yet";

@@ -5,11 +5,11 @@
 import v8 from "node:v8";
 import type { Clock } from "../../mesh/clock.ts";
 
-// Draining microtasks by the event loop costs a turn of it for each step; V8 does it in 40 ns. The flag is needed while compiling only.
+// Draining microtasks by the event loop costs a turn of it for each step; V8 does it in 40 ns. The flag stays
+// on: a function that was not called for long is compiled anew.
 v8.setFlagsFromString("--allow-natives-syntax");
 // oxlint-disable-next-line typescript/no-implied-eval
 const drainMicrotasks = new Function("%PerformMicrotaskCheckpoint()") as () => void;
-v8.setFlagsFromString("--no-allow-natives-syntax");
 
 export class Process {
   readonly name: string;

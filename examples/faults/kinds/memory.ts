@@ -52,4 +52,14 @@ export const memory: Faults = {
       }
     },
   },
+  "leak-buffers": {
+    what: "keeps 4 MB of buffers more every 5 ms",
+    run: async () => {
+      const all: Buffer[] = [];
+      for (;;) {
+        all.push(Buffer.alloc(4_000_000, 1));
+        await sleep(LEAK_EVERY_MS);
+      }
+    },
+  },
 };

@@ -36,6 +36,7 @@ beforeEach(async () => {
     bucket: unused,
     request: unused,
     requestMany: unused,
+    publish: unused,
     onStatus: unused,
     close: unused,
   };

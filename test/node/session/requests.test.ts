@@ -203,3 +203,19 @@ test("a reader that goes away cancels the source and ends nothing", async () => 
   await mesh.clock.advance(3_000);
   expect(mesh.ended).toMatchObject([{ reason: "idle" }]);
 });
+
+test("waitUntil promises without end are refused, to the code that adds one too many and to further requests", async () => {
+  class Waits extends SessionServer {
+    override fetch(request: Request): Response {
+      const count = Number(new URL(request.url).searchParams.get("count"));
+      for (let at = 0; at < count; at++) this.ctx.waitUntil(new Promise(() => {}));
+      return new Response("waits");
+    }
+  }
+  const { get, code, ended } = startHost({ waits: Waits });
+  expect(await get("waits/a", "/?count=10000")).toBe("waits");
+  expect(await code("waits/a")).toBe("overloaded");
+  expect(ended).toEqual([]);
+  expect(await code("waits/b", "/?count=10001")).toBe("session_crashed");
+  expect(String(ended[0]?.error)).toContain("10000 response bodies and waitUntil promises of waits/b are under way");
+});

@@ -199,3 +199,47 @@ test("the handshake waits for onConnect; a client that leaves meanwhile is told 
   await settle();
   expect(ended).toEqual([]);
 });
+
+test("clients that do not read are closed when they take too much of their session together", async () => {
+  const MIB = 1024 * 1024;
+  class Crowd extends SessionServer {
+    static readonly options = { maxBufferedBytes: 4 * MIB };
+    override onMessage(): void {
+      this.broadcast("x".repeat(3 * MIB));
+    }
+  }
+  const { connect } = startHost({ crowd: Crowd });
+  const first = await connect("crowd/a");
+  const clients = [first.client];
+  for (let at = 0; at < 49; at++) clients.push((await connect("crowd/a")).client);
+  const reader = (await connect("crowd/a")).client;
+  for (const client of clients) client.stuck = true;
+  await first.end.message("all");
+  await settle();
+  // 42 times 3 MiB is what fits.
+  const closed = clients.filter((client) => client.closed !== undefined);
+  expect(closed).toHaveLength(50 - 42);
+  expect(closed[0]?.closed).toEqual({ code: 1013, reason: "clients of the session read too slowly" });
+  expect(reader.closed).toBeUndefined();
+});
+
+test("what clients have read by now is not held against the others", async () => {
+  const MIB = 1024 * 1024;
+  class Crowd extends SessionServer {
+    static readonly options = { maxBufferedBytes: 4 * MIB };
+    override onMessage(): void {
+      this.broadcast("x".repeat(3 * MIB));
+    }
+  }
+  const { connect } = startHost({ crowd: Crowd });
+  const { client, end } = await connect("crowd/a");
+  const clients = [client];
+  for (let at = 0; at < 39; at++) clients.push((await connect("crowd/a")).client);
+  for (let round = 0; round < 5; round++) {
+    for (const one of clients) one.stuck = true;
+    await end.message("all");
+    // The last byte is never read, so nothing says that they are drained.
+    for (const one of clients) one.buffered = 1;
+  }
+  expect(clients.filter((one) => one.closed !== undefined)).toEqual([]);
+});

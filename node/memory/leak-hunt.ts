@@ -1,0 +1,219 @@
+// Finds the session that grows while its worker runs short of memory. It measures all sessions that were active, again and again, a few
+// milliseconds at a time; one whose own objects have become more at each of several looks is named. What it shares with other
+// sessions is not counted. Never ends anything itself, and costs nothing while nobody asks.
+
+import type { Footprint } from "./footprint.ts";
+
+/** Looks at which a session must have grown. Too small: one that loads something once is taken for a leak. */
+const RISES_MIN = 3;
+const URGENT_RISES_MIN = 2;
+/** A rise is more than what the estimate may be wrong by. */
+const RISE_BYTES = 64 * 1024;
+const RISE_FACTOR = 1.01;
+/** One that shrinks by so much gives back what it takes. */
+const SHRINK_FACTOR = 0.8;
+/** From the first look to the last, unless the heap is nearly full. Too small: a big answer under construction is taken for a leak. */
+const GROWING_MS = 3_000;
+/** Passes are so far apart, at least. */
+const PASS_MS = 150;
+/** Sessions of one pass; the next one goes on behind them. Too large: with a million active sessions no pass would ever end. */
+const PASS_MAX = 5_000;
+/** Those that were found to hold most are looked at in each pass. */
+const LARGEST_MAX = 20;
+/** Other sessions that are asked whether they hold the same objects. */
+const WITNESSES_MAX = 24;
+
+export interface Hunted {
+  readonly ended: boolean;
+}
+
+export interface LeakHuntOptions<Session extends Hunted> {
+  /** Those that may have grown lately, in an order that lasts. */
+  readonly sessions: () => Iterable<Session>;
+  /** `foreign`: objects at which the walk ends, beside those at which it always does. */
+  readonly measure: (session: Session, foreign: (object: object) => boolean) => Generator<void, Footprint>;
+  /** Once for each session whose objects cannot even be looked at; it is taken for empty. */
+  readonly onUnmeasurable: (session: Session, error: unknown) => void;
+  /** Less growth is nobody's fault. */
+  readonly growthBytesMin: number;
+  readonly now: () => number;
+}
+
+export interface Finding<Session> {
+  readonly session: Session;
+  readonly bytes: number;
+  readonly grownBytes: number;
+  /** In so much time. */
+  readonly grownMs: number;
+}
+
+interface Track {
+  firstBytes: number;
+  firstMs: number;
+  lastBytes: number;
+  /** At the last rise. */
+  highBytes: number;
+  rises: number;
+  /** What it shares with others. */
+  shared: ReadonlySet<object>;
+}
+
+const NONE: ReadonlySet<object> = new Set();
+const NOTHING: Footprint = { bytes: 0, seen: NONE };
+
+export class LeakHunt<Session extends Hunted> {
+  readonly #options: LeakHuntOptions<Session>;
+  /** Of sessions seen in this hunt; those that ended leave at the end of each pass. */
+  readonly #tracks = new Map<Session, Track>();
+  readonly #unmeasurable = new WeakSet<Session>();
+  #going: Generator<"on" | "rest", void> | undefined;
+  #found: Finding<Session> | undefined;
+  #urgent = false;
+  /** Active sessions that the passes of this round have seen. */
+  #passed = 0;
+
+  constructor(options: LeakHuntOptions<Session>) {
+    this.#options = options;
+  }
+
+  /** Goes on for `sliceMs`, or until it has found somebody. `urgent`: the heap is nearly full, so less proof must do. */
+  run(sliceMs: number, urgent: boolean): Finding<Session> | undefined {
+    this.#urgent = urgent;
+    this.#going ??= this.#hunt();
+    const endMs = this.#options.now() + sliceMs;
+    do {
+      if (this.#going.next().value === "rest") break;
+    } while (this.#found === undefined && this.#options.now() < endMs);
+    const found = this.#found;
+    this.#found = undefined;
+    return found;
+  }
+
+  /** The one that holds most, by the last looks. */
+  largest(): { readonly session: Session; readonly bytes: number } | undefined {
+    let largest: { readonly session: Session; readonly bytes: number } | undefined;
+    for (const [session, { lastBytes }] of this.#tracks) {
+      if (!session.ended && lastBytes > (largest?.bytes ?? 0)) largest = { session, bytes: lastBytes };
+    }
+    return largest;
+  }
+
+  /** Forgets all that was seen. */
+  reset(): void {
+    this.#going = undefined;
+    this.#tracks.clear();
+  }
+
+  *#hunt(): Generator<"on" | "rest", void> {
+    for (;;) {
+      const beganMs = this.#options.now();
+      for (const session of this.#ofThisPass()) if (!session.ended) yield* this.#look(session);
+      for (const session of this.#tracks.keys()) if (session.ended) this.#tracks.delete(session);
+      const suspect = this.#suspect();
+      if (suspect !== undefined && (yield* this.#growsAlone(...suspect))) yield* this.#name(...suspect);
+      while (this.#options.now() - beganMs < PASS_MS) yield "rest";
+    }
+  }
+
+  #ofThisPass(): Iterable<Session> {
+    const all = [...this.#options.sessions()];
+    const from = this.#passed < all.length ? this.#passed : 0;
+    this.#passed = from + PASS_MAX;
+    const largest = [...this.#tracks].sort(([, one], [, other]) => other.lastBytes - one.lastBytes);
+    return new Set([...all.slice(from, this.#passed), ...largest.slice(0, LARGEST_MAX).map(([session]) => session)]);
+  }
+
+  *#look(session: Session): Generator<"on", void> {
+    const track = this.#tracks.get(session);
+    const bytes = (yield* this.#measured(session, track?.shared ?? NONE)).bytes;
+    if (track === undefined) {
+      this.#tracks.set(session, this.#newTrack(bytes, NONE));
+      return;
+    }
+    track.lastBytes = bytes;
+    if (bytes < track.highBytes * SHRINK_FACTOR) {
+      this.#tracks.set(session, this.#newTrack(bytes, track.shared));
+    } else if (bytes > track.highBytes * RISE_FACTOR && bytes > track.highBytes + RISE_BYTES) {
+      track.highBytes = bytes;
+      track.rises++;
+    }
+  }
+
+  #newTrack(bytes: number, shared: ReadonlySet<object>): Track {
+    return { firstBytes: bytes, firstMs: this.#options.now(), lastBytes: bytes, highBytes: bytes, rises: 0, shared };
+  }
+
+  /** Who grew most, if that is enough. */
+  #suspect(): [Session, Track] | undefined {
+    const nowMs = this.#options.now();
+    let most: [Session, Track] | undefined;
+    for (const [session, track] of this.#tracks) {
+      const enough = this.#urgent
+        ? track.rises >= URGENT_RISES_MIN
+        : track.rises >= RISES_MIN && nowMs - track.firstMs >= GROWING_MS;
+      if (!enough || grownBytes(track) < this.#options.growthBytesMin) continue;
+      if (most === undefined || grownBytes(track) > grownBytes(most[1])) most = [session, track];
+    }
+    return most;
+  }
+
+  /** False: what grew is not its own, as far as other sessions show; from now on that does not count. */
+  *#growsAlone(session: Session, track: Track): Generator<"on", boolean> {
+    const { seen, bytes } = yield* this.#measured(session, track.shared);
+    const shared = new Set<object>();
+    let witnesses = WITNESSES_MAX;
+    for (const other of [...this.#options.sessions()]) {
+      if (other === session || other.ended) continue;
+      if (witnesses-- === 0) break;
+      yield* this.#measured(other, (object) => {
+        if (!seen.has(object)) return false;
+        shared.add(object);
+        return true;
+      });
+    }
+    if (shared.size === 0) return true;
+    const without = yield* this.#measured(session, new Set([...track.shared, ...shared]));
+    // Small things are often shared, such as a constant of the application.
+    if (bytes - without.bytes < grownBytes(track) / 4) return true;
+    this.#tracks.set(session, this.#newTrack(without.bytes, new Set([...track.shared, ...shared])));
+    return false;
+  }
+
+  *#measured(
+    session: Session,
+    foreign: ReadonlySet<object> | ((object: object) => boolean),
+  ): Generator<"on", Footprint> {
+    const isForeign = typeof foreign === "function" ? foreign : (object: object) => foreign.has(object);
+    if (this.#unmeasurable.has(session)) return NOTHING;
+    const walking = this.#options.measure(session, isForeign);
+    for (;;) {
+      let step: IteratorResult<void, Footprint>;
+      try {
+        step = walking.next();
+      } catch (error) {
+        this.#unmeasurable.add(session);
+        this.#options.onUnmeasurable(session, error);
+        return NOTHING;
+      }
+      if (step.done === true) return step.value;
+      yield "on";
+    }
+  }
+
+  *#name(session: Session, track: Track): Generator<"on", void> {
+    const { lastBytes, firstMs } = track;
+    this.#tracks.delete(session);
+    if (session.ended) return;
+    this.#found = {
+      session,
+      bytes: lastBytes,
+      grownBytes: grownBytes(track),
+      grownMs: Math.round(this.#options.now() - firstMs),
+    };
+    yield "on";
+  }
+}
+
+function grownBytes({ firstBytes, lastBytes }: Track): number {
+  return lastBytes - firstBytes;
+}

@@ -1,0 +1,378 @@
+// What is done to the mesh, one entry a fault: whom it hits, how it ends, and what may be lost by it.
+
+import type { Draws } from "../cluster/seeded.ts";
+import type { Arena, Victim } from "./arena.ts";
+import type { Cut } from "./network/port.ts";
+import { reconnectAtOnce } from "./storm.ts";
+
+export interface FaultKind {
+  readonly name: string;
+  /** Nodes that it hits. */
+  readonly victims: 0 | 1 | 2;
+  /** What it takes to do it; without that it is left out, and the table says so. */
+  readonly needs?: "cuts" | "delays" | "disk" | "replicas";
+  readonly target?: Target;
+  /** Makes sense together with another fault. */
+  readonly pairs: boolean;
+  /** Does it. */
+  begin(arena: Arena, victims: readonly Victim[], draws: Draws, scale: Scale): Promise<Begun>;
+}
+
+/** How much of the slow faults a run can afford. */
+export interface Scale {
+  readonly natsDownMs: number;
+  readonly sockets: number;
+}
+
+export type Target =
+  /** Every name that was lost works again within so long, 99 of 100. */
+  | { readonly kind: "back"; readonly ms: number }
+  /** No session ends, no request fails. */
+  | { readonly kind: "nothing ends" }
+  /** Sessions end nowhere else, and no request fails. */
+  | { readonly kind: "nothing fails" }
+  /** Sessions elsewhere are answered all the time, within so long. */
+  | { readonly kind: "no pause"; readonly ms: number };
+
+export interface Begun {
+  readonly atMs: number;
+  /** Worker processes whose sessions may be lost. */
+  readonly mayLose: readonly number[];
+  /** Incarnations whose leave from the view shows that the loss was noticed. */
+  readonly lives: readonly string[];
+  /** Nothing tells the others that it happened. */
+  readonly silent: boolean;
+  /** Those processes end for certain, if not at once: what they still answer is no recovery. */
+  readonly fatal: boolean;
+  /** How long it lasts at least. */
+  readonly holdMs: number;
+  /** Ends it. What is dead stays dead. */
+  end(): Promise<void>;
+  /** Connections that came back, when it is about those. */
+  readonly reconnectedMs?: Promise<readonly number[]>;
+}
+
+/** Longer than suspendMs and evictMs together, and than a dead connection takes to be noticed. */
+const CUT_MS = 7_000;
+const AT_ONCE_MS = 1_000;
+const LOSS_PERCENT = 20;
+const DELAY_MS = 200;
+/** A node without faults says nothing, so its last lines are of the fault under way, or the one before. */
+const LATELY_LINES = 3;
+/** A pause longer than this would be noticed by a person. */
+const PAUSE_MS = 500;
+
+const WORKER_BACK: Target = { kind: "back", ms: 300 };
+const NODE_BACK: Target = { kind: "back", ms: 1_000 };
+const SILENT_BACK: Target = { kind: "back", ms: 4_000 };
+const NOTHING_ENDS: Target = { kind: "nothing ends" };
+
+const pidsOf = (victims: readonly Victim[]): number[] =>
+  victims.flatMap(({ workers }) => workers.map(({ pid }) => pid));
+const livesOf = (victims: readonly Victim[]): string[] => victims.flatMap(({ lives }) => lives);
+const nothing = async (): Promise<void> => {};
+
+/** In the order of the table. */
+export const faultKinds: readonly FaultKind[] = [
+  {
+    name: "worker killed",
+    victims: 1,
+    target: WORKER_BACK,
+    pairs: true,
+    begin: async (arena, victims, draws) => {
+      const [worker, incarnation] = draws.pick(
+        victims.flatMap(({ node, workers }) =>
+          workers.map((one) => {
+            const record = arena.views.last?.nodes.find(({ id }) => id === node.id);
+            const there = record?.workers.find(({ index }) => index === one.index)?.incarnation;
+            return [one, there] as const;
+          }),
+        ),
+      );
+      process.kill(worker.pid, "SIGKILL");
+      return {
+        atMs: performance.now(),
+        mayLose: [worker.pid],
+        lives: incarnation === undefined ? [] : [incarnation],
+        silent: false,
+        fatal: true,
+        holdMs: AT_ONCE_MS,
+        end: nothing,
+      };
+    },
+  },
+  {
+    name: "primary killed",
+    victims: 1,
+    target: NODE_BACK,
+    pairs: true,
+    begin: (arena, all) => kill(arena, all, "primary"),
+  },
+  { name: "node killed", victims: 1, target: NODE_BACK, pairs: true, begin: (arena, all) => kill(arena, all, "group") },
+  {
+    name: "half of the nodes killed",
+    victims: 2,
+    target: { kind: "no pause", ms: PAUSE_MS },
+    pairs: false,
+    begin: (arena, all) => kill(arena, all, "group"),
+  },
+  stopped(1_000, NOTHING_ENDS),
+  stopped(3_000, SILENT_BACK),
+  stopped(10_000, SILENT_BACK),
+  {
+    name: "power lost, silently",
+    victims: 1,
+    needs: "cuts",
+    target: SILENT_BACK,
+    pairs: true,
+    begin: async (arena, victims) => {
+      for (const { node } of victims) {
+        arena.closeToClients(node);
+        arena.network.cable(node.place, "down");
+      }
+      return {
+        ...silent(victims, CUT_MS),
+        end: async () => {
+          for (const { node } of victims) {
+            node.signal("SIGKILL", "group");
+            arena.forget(node);
+            await node.exited;
+            arena.network.cable(node.place, "up");
+          }
+        },
+      };
+    },
+  },
+  cutOff("NATS", ["nats"], "both ways", NOTHING_ENDS),
+  cutOff("NATS", ["nats"], "to", NOTHING_ENDS),
+  cutOff("NATS", ["nats"], "from", NOTHING_ENDS),
+  cutOff("the other nodes", ["peers"], "both ways"),
+  cutOff("the other nodes", ["peers"], "to"),
+  cutOff("the other nodes", ["peers"], "from"),
+  cutOff("NATS and the nodes", ["nats", "peers"], "both ways", SILENT_BACK),
+  cutOff("NATS and the nodes", ["nats", "peers"], "to", SILENT_BACK),
+  cutOff("NATS and the nodes", ["nats", "peers"], "from", SILENT_BACK),
+  {
+    name: `${LOSS_PERCENT} % of a node's packets lost`,
+    victims: 1,
+    needs: "cuts",
+    pairs: true,
+    begin: async (arena, victims) => {
+      const undo = arena.cut(
+        victims.flatMap(({ node: { place } }) => [
+          { from: place.address, to: undefined, percent: LOSS_PERCENT },
+          { from: undefined, to: place.address, percent: LOSS_PERCENT },
+        ]),
+      );
+      return { ...silent(victims, CUT_MS), end: async () => undo() };
+    },
+  },
+  {
+    name: `a node's packets ${DELAY_MS} ms late`,
+    victims: 1,
+    needs: "delays",
+    pairs: true,
+    begin: async (arena, victims) => {
+      for (const { node } of victims) arena.network.delay(node.place, DELAY_MS / 2);
+      return {
+        ...silent(victims, CUT_MS),
+        end: async () => victims.forEach(({ node }) => arena.network.delay(node.place, 0)),
+      };
+    },
+  },
+  {
+    name: "NATS restarted",
+    victims: 0,
+    target: NOTHING_ENDS,
+    pairs: true,
+    begin: async ({ nats }) => {
+      const atMs = performance.now();
+      await nats.kill();
+      await nats.start();
+      return { ...harmless(CUT_MS), atMs };
+    },
+  },
+  {
+    name: "NATS restarted, its store wiped",
+    victims: 0,
+    target: NOTHING_ENDS,
+    pairs: true,
+    begin: async ({ nats }) => {
+      const atMs = performance.now();
+      await nats.kill();
+      nats.wipe();
+      await nats.start();
+      return { ...harmless(CUT_MS), atMs };
+    },
+  },
+  {
+    name: "NATS down",
+    victims: 0,
+    target: NOTHING_ENDS,
+    pairs: true,
+    begin: async ({ nats }, _victims, _draws, { natsDownMs }) => {
+      const atMs = performance.now();
+      await nats.kill();
+      return { ...harmless(natsDownMs), atMs, end: () => nats.start() };
+    },
+  },
+  {
+    name: "one of three NATS servers killed",
+    victims: 0,
+    needs: "replicas",
+    target: NOTHING_ENDS,
+    pairs: true,
+    begin: async ({ nats }, _victims, draws) => {
+      const which = draws.pick(nats.places.map((_, at) => at));
+      const atMs = performance.now();
+      await nats.kill(which);
+      return { ...harmless(CUT_MS), atMs, end: () => nats.start(which) };
+    },
+  },
+  {
+    name: "disk of NATS full",
+    victims: 0,
+    needs: "disk",
+    target: NOTHING_ENDS,
+    pairs: false,
+    begin: async (arena) => {
+      const { nats } = arena;
+      const atMs = performance.now();
+      nats.disk?.fill();
+      return {
+        ...harmless(CUT_MS),
+        atMs,
+        // A nats-server that could not write stops to store until it is started again.
+        end: async () => {
+          nats.disk?.free();
+          await nats.kill();
+          await nats.start();
+          if (!serveOn(arena)) throw new Error("no node noticed that NATS could not write");
+        },
+      };
+    },
+  },
+  {
+    name: "connection storm",
+    victims: 0,
+    target: NOTHING_ENDS,
+    pairs: false,
+    begin: async (arena, _victims, _draws, { sockets }) => {
+      const storm = await reconnectAtOnce(arena.gateways, sockets);
+      return { ...harmless(AT_ONCE_MS), atMs: storm.atMs, reconnectedMs: storm.reconnectedMs, end: storm.end };
+    },
+  },
+  {
+    name: "a node joins",
+    victims: 0,
+    target: NOTHING_ENDS,
+    pairs: false,
+    begin: async (arena) => {
+      const atMs = performance.now();
+      await arena.invite("n9");
+      return { ...harmless(AT_ONCE_MS), atMs };
+    },
+  },
+  {
+    name: "that node drains",
+    victims: 0,
+    target: { kind: "nothing fails" },
+    pairs: false,
+    begin: async (arena) => {
+      const node = arena.nodes.find(({ id }) => id === "n9") ?? (await arena.invite("n9"));
+      const victim = await arena.victim(node);
+      arena.closeToClients(node);
+      arena.forget(node);
+      const atMs = performance.now();
+      node.signal("SIGTERM", "primary");
+      // Its own sessions never end by themselves, so the drain's limit stops them.
+      return { ...harmless(AT_ONCE_MS), atMs, mayLose: pidsOf([victim]), lives: victim.lives, end: () => node.exited };
+    },
+  },
+];
+
+/** Whether all nodes said of late that none of them reaches the registry. */
+function serveOn({ nodes }: Arena): boolean {
+  return nodes.every(({ lines }) => lines.slice(-LATELY_LINES).some((line) => line.includes("serving on")));
+}
+
+async function kill(arena: Arena, victims: readonly Victim[], whom: "primary" | "group"): Promise<Begun> {
+  for (const { node } of victims) {
+    arena.closeToClients(node);
+    arena.forget(node);
+  }
+  const atMs = performance.now();
+  for (const { node } of victims) node.signal("SIGKILL", whom);
+  return {
+    atMs,
+    mayLose: pidsOf(victims),
+    lives: livesOf(victims),
+    silent: false,
+    fatal: true,
+    holdMs: AT_ONCE_MS,
+    end: async () => void (await Promise.all(victims.map(({ node }) => node.exited))),
+  };
+}
+
+function stopped(ms: number, target: Target): FaultKind {
+  return {
+    name: `node stopped for ${ms / 1_000} s`,
+    victims: 1,
+    target,
+    pairs: true,
+    begin: async (arena, victims) => {
+      for (const { node } of victims) arena.closeToClients(node);
+      const begun = silent(victims, ms);
+      for (const { node } of victims) node.signal("SIGSTOP", "group");
+      return { ...begun, end: async () => victims.forEach(({ node }) => node.signal("SIGCONT", "group")) };
+    },
+  };
+}
+
+/** Packets of the victims to (`to`), from (`from`) or to and from (`both ways`) some others are dropped. Clients still reach them. */
+function cutOff(
+  name: string,
+  whom: readonly ("nats" | "peers")[],
+  way: "both ways" | "to" | "from",
+  target?: Target,
+): FaultKind {
+  return {
+    name: way === "both ways" ? `cut off from ${name}` : `packets ${way} ${name} lost`,
+    victims: 1,
+    needs: "cuts",
+    ...(target === undefined ? {} : { target }),
+    pairs: true,
+    begin: async (arena, victims) => {
+      const own = victims.map(({ node }) => node.place);
+      const others = [
+        ...(whom.includes("nats") ? arena.nats.places : []),
+        ...(whom.includes("peers")
+          ? arena.nodes.map(({ place }) => place).filter((place) => !own.includes(place))
+          : []),
+      ];
+      const cuts = own.flatMap(({ address }) =>
+        others.flatMap((other): Cut[] => [
+          ...(way === "from" ? [] : [{ from: address, to: other.address, percent: 100 }]),
+          ...(way === "to" ? [] : [{ from: other.address, to: address, percent: 100 }]),
+        ]),
+      );
+      const undo = arena.cut(cuts);
+      return { ...silent(victims, CUT_MS), end: async () => undo() };
+    },
+  };
+}
+
+function silent(victims: readonly Victim[], holdMs: number): Omit<Begun, "end"> {
+  return {
+    atMs: performance.now(),
+    mayLose: pidsOf(victims),
+    lives: livesOf(victims),
+    silent: true,
+    fatal: false,
+    holdMs,
+  };
+}
+
+function harmless(holdMs: number): Omit<Begun, "atMs"> {
+  return { mayLose: [], lives: [], silent: false, fatal: false, holdMs, end: nothing };
+}

@@ -1,0 +1,123 @@
+// Who is named, and who is not. Sessions are numbers here: how much each holds at each look.
+
+import { beforeEach, expect, test } from "vitest";
+import type { Footprint } from "../../../node/memory/footprint.ts";
+import { LeakHunt, type Finding } from "../../../node/memory/leak-hunt.ts";
+
+const MIB = 1024 * 1024;
+/** One pass, with time in it. */
+const PASS_MS = 400;
+
+interface Fake {
+  readonly name: string;
+  ended: boolean;
+  bytes: () => number;
+  /** What it refers to. */
+  holds: readonly object[];
+}
+
+let nowMs: number;
+let sessions: Fake[];
+let hunt: LeakHunt<Fake>;
+let unmeasurable: string[];
+
+beforeEach(() => {
+  nowMs = 0;
+  sessions = [];
+  unmeasurable = [];
+  hunt = new LeakHunt<Fake>({
+    sessions: () => sessions,
+    measure: function* (session, foreign): Generator<void, Footprint> {
+      yield;
+      const seen = new Set(session.holds.filter((object) => !foreign(object)));
+      // What is left of it when something of it does not count.
+      return { bytes: seen.size === session.holds.length ? session.bytes() : 0, seen };
+    },
+    onUnmeasurable: ({ name }, error) => unmeasurable.push(`${name}: ${String(error)}`),
+    growthBytesMin: 8 * MIB,
+    now: () => nowMs,
+  });
+});
+
+function session(name: string, bytes: () => number): Fake {
+  const fake: Fake = { name, ended: false, bytes, holds: [{}] };
+  sessions.push(fake);
+  return fake;
+}
+
+function hunted(passes: number, urgent = false): Finding<Fake> | undefined {
+  for (let pass = 0; pass < passes; pass++) {
+    // As long as the clock stands still it goes on to the end of the pass.
+    const found = hunt.run(1, urgent);
+    if (found !== undefined) return found;
+    nowMs += PASS_MS;
+  }
+  return undefined;
+}
+
+const growing = (perMs: number) => (): number => MIB + nowMs * perMs;
+
+test("the one that grows is named with its size, among a thousand that only come and go", () => {
+  for (let at = 0; at < 1_000; at++) session(`n${at}`, () => (1 + Math.sin(at + nowMs)) * 20 * MIB);
+  const culprit = session("culprit", growing(10_000));
+  const found = hunted(40);
+  expect(found?.session).toBe(culprit);
+  expect(found?.grownBytes).toBeGreaterThanOrEqual(8 * MIB);
+  expect(found?.bytes).toBe((found?.grownBytes ?? 0) + MIB);
+});
+
+test("one that is large, or grew once, is not", () => {
+  session("large", () => 500 * MIB);
+  session("loaded", () => (nowMs > 1_000 ? 100 * MIB : 0));
+  session("slow", growing(10));
+  expect(hunted(40)).toBeUndefined();
+});
+
+test("one that grew and gave it back is not", () => {
+  session("saw", () => (nowMs % 2_400) * 20_000);
+  expect(hunted(60)).toBeUndefined();
+});
+
+test("of two that grow, the faster one is named first and the other one next", () => {
+  const slow = session("slow", growing(10_000));
+  const fast = session("fast", growing(20_000));
+  expect(hunted(20)?.session).toBe(fast);
+  fast.ended = true;
+  expect(hunted(20)?.session).toBe(slow);
+});
+
+test("what sessions share is nobody's", () => {
+  const cache = {};
+  for (const name of ["one", "two", "three"]) session(name, growing(10_000)).holds = [{}, cache];
+  expect(hunted(60)).toBeUndefined();
+});
+
+test("near the end of the heap three looks must do", () => {
+  const culprit = session("culprit", growing(50_000));
+  expect(hunted(4, true)?.session).toBe(culprit);
+});
+
+test("the largest is the one that holds most by the last look, of those that live", () => {
+  const large = session("large", () => 50 * MIB);
+  const small = session("small", () => 5 * MIB);
+  hunted(2);
+  expect(hunt.largest()).toEqual({ session: large, bytes: 50 * MIB });
+  large.ended = true;
+  expect(hunt.largest()).toEqual({ session: small, bytes: 5 * MIB });
+});
+
+test("among more sessions than one pass looks at, none is left out", () => {
+  for (let at = 0; at < 12_000; at++) session(`n${at}`, () => 1_000);
+  const culprit = session("culprit", growing(10_000));
+  for (let at = 0; at < 3_000; at++) session(`m${at}`, () => 1_000);
+  expect(hunted(40)?.session).toBe(culprit);
+});
+
+test("one that cannot be measured is told once, and hides nobody", () => {
+  session("strange", () => {
+    throw new Error("not for you");
+  });
+  const culprit = session("culprit", growing(10_000));
+  expect(hunted(40)?.session).toBe(culprit);
+  expect(unmeasurable).toEqual(["strange: Error: not for you"]);
+});
