@@ -206,7 +206,7 @@ export class MemoryGuard {
 /** V8 gives up when what lives on reaches this, whatever else is free. */
 function limitBytes(): number {
   const { heap_size_limit: all } = getHeapStatistics();
-  return Math.max(all - YOUNG_BYTES, all / 2);
+  return Math.max(all - YOUNG_BYTES, all / 4);
 }
 
 /** Objects and buffers. */
