@@ -12,8 +12,13 @@ import type { CallOptions, CallOutcome, Links } from "./port.ts";
 const WAITING_MAX = 10_000;
 /** How often late heads are looked for, and whatever a terminated session left undone is taken up. */
 const SWEEP_MS = 500;
-/** For answers of a worker that has left. Longer only delays the news that a worker has died behind a dead network. */
+/** For answers of a worker that has left in order. */
 const LEAVING_MS = 1_000;
+/**
+ * For those of a node that was evicted: what it held is lost, and nobody should wait to hear so. Not at once, because a node that leaves in order
+ * may be gone before its last view is seen here.
+ */
+const EVICTED_MS = 100;
 
 export interface LinksOptions {
   readonly self: WorkerId;
@@ -29,6 +34,8 @@ export function createLinks(options: LinksOptions): Links {
 }
 
 interface Peer {
+  /** As in the newest view that it was in. */
+  member: Member;
   readonly link: AskingLink;
   waiting: number;
 }
@@ -68,14 +75,24 @@ class PeerLinks implements Links {
   }
 
   retain(members: readonly Member[]): void {
-    const ids = new Set(members.map((member) => member.id));
-    const untilMs = performance.now() + LEAVING_MS;
-    for (const [id, { link }] of this.#peers) {
-      if (ids.has(id)) continue;
+    const newest = new Map(members.map((member) => [member.id, member]));
+    const nodes = new Set(members.map(({ node }) => node.incarnation));
+    const nowMs = performance.now();
+    let evicted = false;
+    for (const [id, peer] of this.#peers) {
+      const member = newest.get(id);
+      if (member !== undefined) {
+        peer.member = member;
+        continue;
+      }
       this.#peers.delete(id);
-      this.#leaving.set(link, { id, untilMs });
+      const { state, incarnation } = peer.member.node;
+      const inOrder = state === "draining" || nodes.has(incarnation);
+      evicted ||= !inOrder;
+      this.#leaving.set(peer.link, { id, untilMs: nowMs + (inOrder ? LEAVING_MS : EVICTED_MS) });
     }
     this.#closeAnswered();
+    if (evicted) setTimeout(() => this.#closeAnswered(), EVICTED_MS + 1).unref();
   }
 
   close(): Promise<void> {
@@ -100,7 +117,7 @@ class PeerLinks implements Links {
         this.#leaving.delete(link);
       },
     });
-    const peer = { link, waiting: 0 };
+    const peer: Peer = { member: to, link, waiting: 0 };
     if (this.#closed) {
       link.close(closedError());
       return peer;

@@ -28,7 +28,8 @@ export interface Links {
   ask(to: Member, question: AskFrame, timeoutMs: number): Promise<AnswerFrame>;
   /**
    * Opens nothing more on links to workers that are not in the list. What is under way there may still be answered for a second, since
-   * a worker that left in order answers everybody before it goes; then it fails with `session_lost`.
+   * a worker that left in order answers everybody before it goes; a tenth of that where its whole node was evicted. Then it fails with
+   * `session_lost`.
    */
   retain(members: readonly Member[]): void;
   close(): Promise<void>;

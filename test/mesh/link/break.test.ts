@@ -6,7 +6,15 @@ import path from "node:path";
 import { Client, credentials, type ServiceError } from "@grpc/grpc-js";
 import { describe, expect, onTestFinished, test } from "vitest";
 import { listenLinks, type Served, type SessionReply } from "#mesh";
-import { LINK_METHOD_PATH, decodeBatch, encodeBatch, workerIdOf, type Frame, type MeshError } from "#proto";
+import {
+  LINK_METHOD_PATH,
+  decodeBatch,
+  encodeBatch,
+  workerIdOf,
+  type Frame,
+  type Member,
+  type MeshError,
+} from "#proto";
 import { WINDOW_BYTES } from "../../../mesh/link/window.ts";
 import {
   FakeClient,
@@ -26,6 +34,10 @@ import {
 const stranger = workerIdOf("c", { index: 3, incarnation: "zz" });
 const never = () => signal<Served<SessionReply>>().promise;
 const hello: Frame = { stream: 0, type: "hello", hello: { from: stranger, to: host, epoch: 7, mesh: "test" } };
+
+const draining = (member: Member): Member => ({ ...member, node: { ...member.node, state: "draining" } });
+/** Another worker of the same node. */
+const replaced = (member: Member): Member => ({ ...member, id: stranger });
 
 /** A peer that speaks whatever bytes the test gives it. */
 function rawPeer(port: number) {
@@ -222,11 +234,35 @@ describe("a peer that has left", () => {
     });
     const outcome = links.call(member, callOf(), options);
     await started.promise;
+    links.retain([draining(member)]);
     links.retain([]);
     const deserted = listener.deserted(10_000);
     reply.resolve({ status: "moved", worker: undefined, epoch: 8 });
     expect(await outcome).toMatchObject({ status: "moved", epoch: 8 });
     await deserted;
+  });
+
+  test("is given longer for its answers than one whose node was evicted, and as long as one whose node stays", async () => {
+    const failed = async (views: (member: Member) => readonly Member[][]): Promise<void> => {
+      const started = signal();
+      const { links, member } = await pair({
+        call: () => {
+          started.resolve();
+          return never();
+        },
+      });
+      const outcome = links.call(member, callOf(), options);
+      await started.promise;
+      for (const members of views(member)) links.retain(members);
+      expect(await outcome).toMatchObject({ status: "failed", error: { code: "session_lost" } });
+    };
+    const order: string[] = [];
+    await Promise.all([
+      failed((member) => [[draining(member)], []]).then(() => order.push("left")),
+      failed((member) => [[replaced(member)]]).then(() => order.push("replaced")),
+      failed(() => [[]]).then(() => order.push("evicted")),
+    ]);
+    expect(order[0]).toBe("evicted");
   });
 
   test("is deserted at once when no link was made, and after the limit when one stays", async () => {
