@@ -20,6 +20,8 @@ const PASS_MS = 150;
 const PASS_MAX = 5_000;
 /** Those that were found to hold most are looked at in each pass. */
 const LARGEST_MAX = 20;
+/** While it is urgent, one pass in so many is over all of them, and the others over those that hold most: a few in a tenth of a second. */
+const URGENT_WHOLE_PASSES = 8;
 /** Other sessions that are asked whether they hold the same objects. */
 const WITNESSES_MAX = 24;
 
@@ -71,6 +73,8 @@ export class LeakHunt<Session extends Hunted> {
   #urgent = false;
   /** Active sessions that the passes of this round have seen. */
   #passed = 0;
+  /** Since the last one over all of them. */
+  #urgentPasses = 0;
 
   constructor(options: LeakHuntOptions<Session>) {
     this.#options = options;
@@ -107,7 +111,12 @@ export class LeakHunt<Session extends Hunted> {
   *#hunt(): Generator<"on" | "rest", void> {
     for (;;) {
       const beganMs = this.#options.now();
-      for (const session of this.#ofThisPass()) if (!session.ended) yield* this.#look(session);
+      const hurried = this.#urgent;
+      for (const session of this.#ofThisPass()) {
+        if (!session.ended) yield* this.#look(session);
+        // It has become urgent: the end of a pass over thousands may come too late.
+        if (this.#urgent && !hurried) break;
+      }
       for (const session of this.#tracks.keys()) if (session.ended) this.#tracks.delete(session);
       const suspect = this.#suspect();
       if (suspect !== undefined && (yield* this.#growsAlone(...suspect))) yield* this.#name(...suspect);
@@ -116,11 +125,17 @@ export class LeakHunt<Session extends Hunted> {
   }
 
   #ofThisPass(): Iterable<Session> {
+    if (this.#urgent && this.#tracks.size > 0 && ++this.#urgentPasses < URGENT_WHOLE_PASSES) return this.#largest();
+    this.#urgentPasses = 0;
     const all = [...this.#options.sessions()];
     const from = this.#passed < all.length ? this.#passed : 0;
     this.#passed = from + PASS_MAX;
+    return new Set([...all.slice(from, this.#passed), ...this.#largest()]);
+  }
+
+  #largest(): Session[] {
     const largest = [...this.#tracks].sort(([, one], [, other]) => other.lastBytes - one.lastBytes);
-    return new Set([...all.slice(from, this.#passed), ...largest.slice(0, LARGEST_MAX).map(([session]) => session)]);
+    return largest.slice(0, LARGEST_MAX).map(([session]) => session);
   }
 
   *#look(session: Session): Generator<"on", void> {

@@ -104,7 +104,7 @@ describe("a session that keeps more and more", () => {
     await new Promise((resolve) => socket.once("open", resolve));
     const closed = new Promise<number>((resolve) => socket.once("close", resolve));
     await livesThrough(async () => {
-      const talk = setInterval(() => socket.send("more"), 5);
+      const talk = setInterval(() => socket.send("more"), 25);
       try {
         await eventually(() => killsOf("leaky/socket") === 1, FOUND_MS);
       } finally {

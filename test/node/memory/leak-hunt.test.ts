@@ -97,6 +97,16 @@ test("near the end of the heap three looks must do", () => {
   expect(hunted(4, true)?.session).toBe(culprit);
 });
 
+test("near the end of the heap no time is lost with a look at everybody", () => {
+  let looks = 0;
+  for (let at = 0; at < 2_000; at++) session(`n${at}`, () => (looks++, 1_000));
+  const culprit = session("culprit", growing(50_000));
+  hunted(2);
+  looks = 0;
+  expect(hunted(4, true)?.session).toBe(culprit);
+  expect(looks).toBeLessThan(200);
+});
+
 test("the largest is the one that holds most by the last look, of those that live", () => {
   const large = session("large", () => 50 * MIB);
   const small = session("small", () => 5 * MIB);
