@@ -204,6 +204,8 @@ export class Arena {
   async close(): Promise<void> {
     const stopping = this.traffic.stop();
     for (const node of this.nodes) node.signal("SIGCONT", "group");
+    // What is under way is answered first, or its failure would be taken for a broken promise.
+    await Promise.race([stopping, afterMs(END_MS)]);
     for (const node of this.nodes) node.signal("SIGKILL", "group");
     await stopping;
     await this.views.close();
