@@ -12,19 +12,29 @@ interface Report {
   readonly polyfill: string;
   readonly text: string;
   readonly stacks: readonly string[];
+  readonly arrays: { readonly openNames: readonly string[]; readonly isSealed: boolean };
+  readonly slow: readonly string[];
   readonly tookMs: number;
 }
 
 let report: Report;
 beforeAll(async () => {
   const fixture = fileURLToPath(new URL("../../fixtures/frozen-globals.ts", import.meta.url));
-  const { stdout } = await promisify(execFile)(process.execPath, ["--no-warnings", fixture]);
+  const { stdout } = await promisify(execFile)(process.execPath, ["--no-warnings", "--allow-natives-syntax", fixture]);
   report = JSON.parse(stdout) as Report;
 });
 
 test("built-in objects and globals refuse every edit with a TypeError", () => {
   expect(Object.keys(report.edits).length).toBeGreaterThan(90);
   expect(Object.entries(report.edits).filter(([, outcome]) => outcome !== "TypeError")).toEqual([]);
+});
+
+test("the prototype of arrays is sealed, and open only where V8 would give up its fast paths", () => {
+  expect(report.arrays).toEqual({ openNames: ["length", "constructor", "Symbol(Symbol.iterator)"], isSealed: true });
+});
+
+test("what was edited is no dictionary for V8 afterwards", () => {
+  expect(report.slow).toEqual([]);
 });
 
 test("in sloppy code an edit is without effect", () => {
