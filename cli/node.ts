@@ -63,13 +63,18 @@ function obeySignals(node: RunningNode, log: Log): void {
   };
   onSignal("SIGTERM", () => stop("drain", "SIGTERM"));
   onSignal("SIGINT", () => stop("now", "SIGINT"));
-  if (!process.connected) return;
+  const launched = process.connected;
+  for (const stream of [process.stdout, process.stderr]) {
+    stream.on("error", (error: NodeJS.ErrnoException) => {
+      // A launcher that is gone takes the reader of our output with it. A disk that is full, say, costs the log and nothing else.
+      if (launched && error.code === "EPIPE") node.stop("now");
+    });
+  }
+  if (!launched) return;
   process.once("disconnect", () => {
     log.info("stopping", { why: "the launcher is gone" });
     node.stop("now");
   });
-  // Our output went to the launcher as well. Without a reader a log line must not turn an orderly stop into a crash.
-  for (const stream of [process.stdout, process.stderr]) stream.on("error", () => node.stop("now"));
 }
 
 /** False when nobody listens. */

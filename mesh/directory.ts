@@ -225,12 +225,14 @@ export class Directory {
     const own = this.#members.get(this.#self);
     const index = own === undefined || !canOwn(own) ? -2 : this.#table.slots.indexOf(own.slot);
     let gained: PartitionSet | undefined;
+    const state = this.#state;
+    const { owners } = this.#table;
     for (let partition = 0; partition < PARTITIONS; partition++) {
-      if (this.#table.owners[partition] !== index) {
-        this.#state[partition] = FOREIGN;
-      } else if (this.#state[partition] === FOREIGN && (this.#promisedEpoch[partition] ?? 0) <= this.#view.epoch) {
+      if (owners[partition] !== index) {
+        state[partition] = FOREIGN;
+      } else if (state[partition] === FOREIGN && (this.#promisedEpoch[partition] ?? 0) <= this.#view.epoch) {
         // A view older than a promise of ours cannot make us owner: whom we promised knows a newer one.
-        this.#state[partition] = RECOVERING;
+        state[partition] = RECOVERING;
         this.#gainedEpoch[partition] = this.#view.epoch;
         gained ??= new PartitionSet();
         gained.add(partition);

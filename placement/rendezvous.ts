@@ -17,6 +17,9 @@ export interface OwnerTable {
 
 export const emptyTable: OwnerTable = { slots: [], owners: new Int16Array(PARTITIONS).fill(UNOWNED) };
 
+/** By partition: what its weights are drawn with. */
+const SALTS = Uint32Array.from({ length: PARTITIONS }, (_, partition) => avalanche(partition + 1));
+
 /** The table for `slots`, worked out from `previous` where its owners still stand. The result depends on `slots` alone. */
 export function ownerTable(slotNames: Iterable<string>, previous: OwnerTable = emptyTable): OwnerTable {
   const slots = [...new Set(slotNames)].sort();
@@ -28,11 +31,14 @@ export function ownerTable(slotNames: Iterable<string>, previous: OwnerTable = e
   const moved = previous.slots.map((slot) => index.get(slot) ?? UNOWNED);
 
   const owners = new Int16Array(PARTITIONS);
+  const isSame = added.length === 0;
+  // This loop is run by every worker at every loss, when names wait for it and it is seldom compiled yet: it does little for those who stay.
   for (let partition = 0; partition < PARTITIONS; partition++) {
     const held = previous.owners[partition] ?? UNOWNED;
     const stays = held === UNOWNED ? UNOWNED : (moved[held] ?? UNOWNED);
     // Whoever won before still beats everyone who was there before, so only newcomers can take it from them.
-    owners[partition] = heaviest(partition, stays, stays === UNOWNED ? everyone : added, seeds);
+    owners[partition] =
+      isSame && stays !== UNOWNED ? stays : heaviest(partition, stays, stays === UNOWNED ? everyone : added, seeds);
   }
   return { slots, owners };
 }
@@ -66,7 +72,7 @@ export function rendezvousFirst(key: string, members: readonly string[]): string
 }
 
 function heaviest(partition: number, start: number, challengers: readonly number[], seeds: readonly number[]): number {
-  const salt = avalanche(partition + 1);
+  const salt = SALTS[partition] ?? 0;
   let best = start;
   let bestWeight = start === UNOWNED ? -1 : avalanche((seeds[start] ?? 0) ^ salt);
   for (const challenger of challengers) {

@@ -1,5 +1,5 @@
-// The worker processes of one node: forks them, passes messages, and replaces one that died at once, with growing pauses when it
-// keeps dying. Knows nothing of views or sessions; the node decides what an exit means.
+// The worker processes of one node: forks them, passes messages, and replaces one that died, with growing pauses when it keeps
+// dying. Knows nothing of views or sessions; the node decides what an exit means.
 
 import cluster, { type Worker } from "node:cluster";
 import { randomBytes } from "node:crypto";
@@ -13,7 +13,12 @@ import { closeStrandedConnection } from "./stranded-connection.ts";
 
 /** A worker that lived so long is healthy: its death starts the pauses anew. */
 const HEALTHY_MS = 10_000;
-/** Pause after the second quick death; doubles up to the maximum. The first is replaced without any pause. */
+/**
+ * Before a replacement is forked, while other workers of the node go on. Forking holds the primary for some 20 ms and a start takes a second
+ * of a core: both would be missing to those who take over the names of the dead one, and who do not wait for the replacement.
+ */
+const TAKEOVER_MS = 200;
+/** Pause after the second quick death; doubles up to the maximum. */
 const BACKOFF_MIN_MS = 200;
 const BACKOFF_MAX_MS = 10_000;
 
@@ -144,15 +149,16 @@ export class WorkerPool {
   #replace(index: number, livedMs: number): void {
     const backoffMs = livedMs >= HEALTHY_MS ? 0 : (this.#backoffs.get(index) ?? 0);
     this.#backoffs.set(index, Math.min(Math.max(backoffMs * 2, BACKOFF_MIN_MS), BACKOFF_MAX_MS));
-    if (backoffMs === 0) {
-      this.#fork(index);
-      return;
+    if (backoffMs > 0) {
+      this.#log.warn("a worker keeps dying; waiting before the next try", { worker: index, waitMs: backoffMs });
     }
-    this.#log.warn("a worker keeps dying; waiting before the next try", { worker: index, waitMs: backoffMs });
-    const timer = setTimeout(() => {
-      this.#timers.delete(timer);
-      this.#fork(index);
-    }, backoffMs);
+    const timer = setTimeout(
+      () => {
+        this.#timers.delete(timer);
+        this.#fork(index);
+      },
+      Math.max(backoffMs, this.#lives.size > 0 ? TAKEOVER_MS : 0),
+    );
     this.#timers.add(timer);
   }
 }

@@ -23,6 +23,9 @@ process.on("disconnect", () => exit(0));
 process.on("SIGINT", () => {});
 process.on("SIGTERM", () => {});
 
+// A log that nobody reads, or on a disk that is full, is lost; no session is.
+for (const stream of [process.stdout, process.stderr]) stream.on("error", () => {});
+
 // Written by our own primary, of the same code.
 // oxlint-disable-next-line typescript/no-unsafe-type-assertion
 const boot = JSON.parse(process.env[WORKER_BOOT_ENV] ?? "null") as WorkerBoot;
