@@ -9,6 +9,7 @@ export { PairedLink, type PacketStream } from "./link/paired-link.ts";
 export { SOCKET_WINDOW_BYTES, type ClientEnd, type ConnectReply, type SessionEnd } from "./socket.ts";
 export type { Kv, KvEntry, KvWrite } from "./kv/port.ts";
 export { Router, type Lease, type RouterOptions } from "./router.ts";
+export { Roster, type Rostered } from "./roster.ts";
 export { systemClock, type Clock } from "./clock.ts";
 export { memoryBucket, type MemoryBucket } from "./kv/memory.ts";
 export { connectNats, type NatsLink, type ServiceEndpoint } from "./nats.ts";

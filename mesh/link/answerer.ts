@@ -3,6 +3,7 @@
 
 import { MeshError, type AnswerFrame, type AskFrame, type Frame, type WorkerId } from "#proto";
 import { EXCHANGES_MAX, misplaced, resetFrame, type Exchange, type ExchangeLink } from "./exchange.ts";
+import { ExchangeTable } from "./exchange-table.ts";
 import type { LinkService } from "./port.ts";
 import { ServedCall } from "./served-call.ts";
 import { ServedSocket } from "./served-socket.ts";
@@ -19,7 +20,7 @@ export class Answerer {
   readonly #from: WorkerId;
   readonly #service: LinkService;
   readonly #link: ExchangeLink;
-  readonly #exchanges = new Map<number, Exchange>();
+  readonly #exchanges = new ExchangeTable<Exchange>();
   #questions = 0;
 
   constructor(from: WorkerId, service: LinkService, writer: AnswererWriter) {
@@ -57,14 +58,12 @@ export class Answerer {
   }
 
   broken(reason: MeshError): void {
-    const exchanges = [...this.#exchanges.values()];
-    this.#exchanges.clear();
-    for (const exchange of exchanges) exchange.broken(reason, false);
+    for (const [, exchange] of this.#exchanges.drain()) exchange.broken(reason, false);
   }
 
   #open(frame: Extract<Frame, { type: "open" }>): void {
     const { stream, open } = frame;
-    if (this.#exchanges.has(stream)) throw misplaced(frame);
+    if (stream === 0 || this.#exchanges.get(stream) !== undefined) throw misplaced(frame);
     if (this.#exchanges.size >= EXCHANGES_MAX) return this.#link.write(resetFrame(stream, overloaded()));
     try {
       if (open.upgrade) {

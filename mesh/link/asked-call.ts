@@ -23,6 +23,7 @@ import { SendWindow, WINDOW_BYTES } from "./window.ts";
 export const HEAD_GRACE_MS = 5_000;
 
 export class AskedCall implements Exchange, AwaitingHead {
+  place = -1;
   readonly #link: AskerLink;
   readonly #stream: number;
   readonly #call: SessionCall;

@@ -19,6 +19,7 @@ const CLOSE_OVERLOADED = 1013;
 const CLOSE_FLUSH_MS = 10_000;
 
 export class AskedSocket implements Exchange, AwaitingHead, SessionEnd {
+  place = -1;
   readonly #link: AskerLink;
   readonly #stream: number;
   readonly #call: SessionCall;

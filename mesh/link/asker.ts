@@ -7,7 +7,9 @@ import type { ClientEnd, SessionEnd } from "../socket.ts";
 import { AskedCall } from "./asked-call.ts";
 import { askedQuestion } from "./asked-question.ts";
 import { AskedSocket } from "./asked-socket.ts";
+import { Roster, type Rostered } from "../roster.ts";
 import { EXCHANGES_MAX, type Exchange, type ExchangeLink } from "./exchange.ts";
+import { ExchangeTable } from "./exchange-table.ts";
 import type { CallOptions, CallOutcome } from "./port.ts";
 
 /** Stream numbers are uint32 on the wire. */
@@ -22,7 +24,7 @@ export interface AskerWriter {
 }
 
 /** An exchange that is given up when its head is late. */
-export interface AwaitingHead {
+export interface AwaitingHead extends Rostered {
   sweep(nowMs: number): void;
 }
 
@@ -36,8 +38,8 @@ export interface AskerLink extends ExchangeLink {
 
 export class Asker {
   readonly #writer: AskerWriter;
-  readonly #exchanges = new Map<number, Exchange>();
-  readonly #awaiting = new Set<AwaitingHead>();
+  readonly #exchanges = new ExchangeTable<Exchange>();
+  readonly #awaiting = new Roster<AwaitingHead>();
   readonly #owing = new Set<{ settle(): void }>();
   readonly #link: AskerLink;
   #creditTimer: NodeJS.Timeout | undefined;
@@ -108,11 +110,8 @@ export class Asker {
     this.#end = error;
     clearTimeout(this.#creditTimer);
     this.#owing.clear();
-    this.#awaiting.clear();
     const unopened = new Set(unsent.filter((frame) => frame.type === "open").map((frame) => frame.stream));
-    const exchanges = [...this.#exchanges];
-    this.#exchanges.clear();
-    for (const [stream, exchange] of exchanges) exchange.broken(error, unopened.has(stream));
+    for (const [stream, exchange] of this.#exchanges.drain()) exchange.broken(error, unopened.has(stream));
   }
 
   sweep(nowMs: number): void {
@@ -137,7 +136,7 @@ export class Asker {
 
   #nextStream(): number {
     do this.#stream = this.#stream === STREAM_MAX ? 1 : this.#stream + 1;
-    while (this.#exchanges.has(this.#stream));
+    while (this.#exchanges.get(this.#stream) !== undefined);
     return this.#stream;
   }
 

@@ -4,7 +4,7 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Duplex } from "node:stream";
 import { MeshError, messageOf } from "#proto";
-import type { SessionReply } from "#mesh";
+import type { Rostered, SessionReply } from "#mesh";
 import type { Log } from "../log.ts";
 import { leavesUnread, lingerOnClose } from "./linger.ts";
 import { problemReply } from "./problem.ts";
@@ -20,7 +20,7 @@ export const TIMEOUT_SLACK_MS = 1_000;
 export const STALL_MS = 60_000;
 
 /** Something that waits and may wait too long; the gateway looks at all of them in one sweep. */
-export interface Waiting {
+export interface Waiting extends Rostered {
   readonly connection: Duplex;
   sweep(nowMs: number): void;
   /** The gateway's time is up. */
@@ -40,6 +40,7 @@ export interface ExchangeOptions {
 }
 
 export class Exchange implements Waiting {
+  place = -1;
   readonly #options: ExchangeOptions;
   readonly #deadlineMs: number;
   /** Tells whoever works on the answer that nobody wants it. */

@@ -5,7 +5,7 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import { Socket } from "node:net";
 import type { Duplex } from "node:stream";
-import { SessionCall, type SessionReply } from "#mesh";
+import { Roster, SessionCall, type SessionReply } from "#mesh";
 import { MeshError } from "#proto";
 import type { Log } from "../log.ts";
 import type { ApplicationMesh } from "../session/application.ts";
@@ -84,7 +84,7 @@ class HttpGateway implements Gateway {
   readonly #webSocketServers = new WebSocketServers();
   readonly #heartbeat = new Heartbeat();
   /** Bounded by the connections: HTTP/1.1 answers in order, and a socket joins once. */
-  readonly #waiting = new Set<Waiting>();
+  readonly #waiting = new Roster<Waiting>();
   readonly #kept: KeptConnections;
   readonly #sweeper: NodeJS.Timeout;
   #requests = 0;

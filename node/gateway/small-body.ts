@@ -18,6 +18,7 @@ export interface Arrival {
 }
 
 export class SmallBody implements BodySource, Waiting {
+  place = -1;
   readonly #request: IncomingMessage;
   readonly #sinceMs = performance.now();
   #bytes: Uint8Array = new Uint8Array();

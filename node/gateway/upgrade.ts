@@ -73,6 +73,7 @@ export interface JoiningOptions {
 
 /** A handshake that waits for its session. */
 export class Joining implements Waiting {
+  place = -1;
   readonly #options: JoiningOptions;
   readonly #deadlineMs: number;
   #over = false;

@@ -338,6 +338,7 @@ export class Cell extends Gate implements IdleNode<Cell> {
     const { promise, resolve, reject } = Promise.withResolvers<Value>();
     const limit: Expiring = {
       dueTick: 0,
+      place: -1,
       expire: () => {
         // Held back by its node, not slow.
         if (!this.kind.host.lease.isOpen()) this.kind.host.deadlines.add(limit, BLOCK_LIMIT_MS);

@@ -1,7 +1,9 @@
 // One sweep for all deadlines of a worker: entries wait in buckets of one tick each. A Node timer per request would cost
 // more than the request.
 
-export interface Expiring {
+import { Roster, type Rostered } from "#mesh";
+
+export interface Expiring extends Rostered {
   /** The bucket it waits in; 0 while it waits in none. Only the sweep writes it. */
   dueTick: number;
   /** Called once, outside of every session's context. */
@@ -13,7 +15,7 @@ export const SWEEP_MS = 250;
 
 export class DeadlineSweep {
   readonly #now: () => number;
-  readonly #buckets = new Map<number, Set<Expiring>>();
+  readonly #buckets = new Map<number, Roster<Expiring>>();
   /** Buckets up to here are empty. */
   #swept: number;
 
@@ -28,8 +30,11 @@ export class DeadlineSweep {
     const tick = Math.max(this.#swept + 1, Math.ceil((this.#now() + ms) / SWEEP_MS));
     entry.dueTick = tick;
     const bucket = this.#buckets.get(tick);
-    if (bucket === undefined) this.#buckets.set(tick, new Set([entry]));
-    else bucket.add(entry);
+    if (bucket === undefined) {
+      const first = new Roster<Expiring>();
+      first.add(entry);
+      this.#buckets.set(tick, first);
+    } else bucket.add(entry);
   }
 
   remove(entry: Expiring): void {

@@ -7,6 +7,9 @@ import { outside } from "./current.ts";
 /** Events that may wait for one session. Too small: a slow start refuses a crowd; too large: a stuck session holds much memory. */
 export const EVENTS_WAITING_MAX = 1_000;
 
+const PUMPING = 1;
+const QUEUED = 2;
+
 /** Something that waits for the gate. */
 export interface WaitingEvent {
   run(): void;
@@ -21,7 +24,8 @@ export abstract class Gate {
   /** Open at 0. The start is the first hold. */
   #holds = 1;
   #waiting: WaitingEvent[] | undefined = undefined;
-  #pumping = false;
+  /** Of the flags below: one field for both. */
+  #flags = 0;
 
   /** The node may act, and this turn of the event loop is no other session's. */
   protected abstract leaseOpen(): boolean;
@@ -29,6 +33,15 @@ export abstract class Gate {
   protected abstract awaitLease(): void;
   /** One hold less, or nothing waits any more. */
   protected abstract eased(): void;
+
+  /** Waits for a turn of the event loop; for `turns` alone. */
+  get queued(): boolean {
+    return (this.#flags & QUEUED) !== 0;
+  }
+
+  set queued(queued: boolean) {
+    this.#flags = queued ? this.#flags | QUEUED : this.#flags & ~QUEUED;
+  }
 
   hold(): void {
     if (this.#holds++ === 0) this.#heldSince = ++this.section;
@@ -75,15 +88,15 @@ export abstract class Gate {
 
   protected pump(): void {
     // A serial turn that ends at once opens the gate again: the loop goes on, instead of one more loop inside each event.
-    if (this.#pumping) return;
-    this.#pumping = true;
+    if ((this.#flags & PUMPING) !== 0) return;
+    this.#flags |= PUMPING;
     // The list stays in place until it is empty, so that newcomers queue behind it.
     while (this.#waiting !== undefined && this.#holds === 0 && this.leaseOpen()) {
       const event = this.#waiting.shift();
       if (event === undefined) this.#waiting = undefined;
       else event.run();
     }
-    this.#pumping = false;
+    this.#flags &= ~PUMPING;
     if (this.#waiting === undefined) this.eased();
     else if (!this.leaseOpen()) this.awaitLease();
   }

@@ -2,43 +2,63 @@
 // torn off, those behind it never run, and their count never falls, so that the event loop spins. Each one is therefore booked here
 // until it runs, and booked again after such an end.
 
+import { Roster, type Rostered } from "#mesh";
+
 // As they were before `installSessionTimers`.
 const { setImmediate, clearImmediate } = { ...process.getBuiltinModule("node:timers") };
 
 type Callback = (...parameters: unknown[]) => unknown;
 
-interface Booking {
-  readonly run: () => void;
-  /** Which immediate will run it: the one given out, or the one of the last rebooking. */
+const bookings = new Roster<Booking>();
+/** By the handle that was given out. */
+const bookingOf = new WeakMap<NodeJS.Immediate, Booking>();
+let booked = 0;
+
+class Booking implements Rostered {
+  place = -1;
+  /** In the order of booking. */
+  readonly number = ++booked;
+  readonly callback: () => unknown;
+  /** Which immediate will run it: the first one, or the one of the last rebooking. */
   handle: NodeJS.Immediate;
+
+  constructor(callback: () => unknown) {
+    this.callback = callback;
+    this.handle = setImmediate(runBooking, this);
+    bookings.add(this);
+  }
 }
 
-/** By the handle that was given out, in their order. */
-const bookings = new Map<NodeJS.Immediate, Booking>();
+function runBooking(booking: Booking): void {
+  bookings.delete(booking);
+  booking.callback();
+}
+
+/** For what is never cleared. */
+export function book(callback: () => unknown): void {
+  void new Booking(callback);
+}
 
 export function setBooked(callback: Callback, parameters: readonly unknown[]): NodeJS.Immediate {
-  const run = (): void => {
-    bookings.delete(given);
-    Reflect.apply(callback, given, parameters);
-  };
-  const given = setImmediate(run);
-  bookings.set(given, { run, handle: given });
+  const booking = new Booking(() => Reflect.apply(callback, given, parameters));
+  const given = booking.handle;
+  bookingOf.set(given, booking);
   return given;
 }
 
 export function clearBooked(given: NodeJS.Immediate | undefined): void {
   if (given === undefined) return;
-  const booking = bookings.get(given);
+  const booking = bookingOf.get(given);
   clearImmediate(booking?.handle ?? given);
-  bookings.delete(given);
+  if (booking !== undefined) bookings.delete(booking);
 }
 
 /** Whatever Node still holds of them is taken back and set again, in the same order. */
 export function rebook(): void {
-  for (const booking of bookings.values()) {
+  for (const booking of [...bookings].toSorted((one, other) => one.number - other.number)) {
     const refers = booking.handle.hasRef();
     clearImmediate(booking.handle);
-    booking.handle = setImmediate(booking.run);
+    booking.handle = setImmediate(runBooking, booking);
     if (!refers) booking.handle.unref();
   }
 }

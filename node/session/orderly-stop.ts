@@ -9,6 +9,7 @@ import { turns } from "./turns.ts";
 export class OrderlyStop implements Expiring {
   readonly reason: StopReason;
   dueTick = 0;
+  place = -1;
   readonly #cell: Cell;
   readonly #limitMs: number;
   readonly #done = Promise.withResolvers<void>();

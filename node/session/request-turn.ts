@@ -16,6 +16,7 @@ export abstract class RequestTurn<Reply extends object> implements WaitingEvent,
   readonly cell: Cell;
   readonly call: SessionCall;
   dueTick = 0;
+  place = -1;
   unfinishedPrev: Unfinished | undefined = undefined;
   unfinishedNext: Unfinished | undefined = undefined;
   #answer: PromiseWithResolvers<Reply> | undefined = undefined;

@@ -4,10 +4,13 @@
 // Never decides whether a session may run for any other reason: that is its gate's business.
 
 import { outside } from "./current.ts";
-import { rebook, setBooked } from "./immediates.ts";
+import { book, rebook } from "./immediates.ts";
+import { Line } from "./line.ts";
 
 /** A session, or one piece of its work. */
 export interface Resumable {
+  /** It waits for its turn. Only `turns` writes it. */
+  queued: boolean;
   resume(): void;
 }
 
@@ -34,7 +37,7 @@ class Turns {
   /** Who is to hear of a turn that was torn off. Between that and `mend` other turns may run. */
   readonly #tornOff = new Set<Torn>();
   /** In the order of arrival, each once. Bounded: a session stands in it once, and what else does belongs to one of its bounded events. */
-  readonly #waiting = new Set<Resumable>();
+  readonly #waiting = new Line<Resumable>();
 
   /** From now on entries are kept apart, and counted in `progress`. */
   isolate(progress: Int32Array): void {
@@ -44,8 +47,8 @@ class Turns {
   /** Back to entering at once, for a worker whose watchdog cannot end a turn: there is nothing to keep apart from. */
   mingle(): void {
     this.#progress = undefined;
-    for (const work of this.#waiting) {
-      this.#waiting.delete(work);
+    for (let work = this.#waiting.shift(); work !== undefined; work = this.#waiting.shift()) {
+      work.queued = false;
       work.resume();
     }
   }
@@ -66,15 +69,16 @@ class Turns {
       session.resume();
       return;
     }
-    if (this.#waiting.has(session)) return;
-    this.#waiting.add(session);
+    if (session.queued) return;
+    session.queued = true;
+    this.#waiting.push(session);
     this.#arm();
   }
 
   /** Runs `work` on a turn of its own; at once where sessions are not kept apart. */
   soon(work: () => void): void {
     if (this.#progress === undefined) work();
-    else this.queue({ resume: work });
+    else this.queue({ queued: false, resume: work });
   }
 
   /** Sessions are kept apart. */
@@ -152,13 +156,13 @@ class Turns {
 
   /** One immediate for each that waits: between two of them Node runs all microtasks. */
   #arm(): void {
-    outside(() => setBooked(this.#next, []));
+    outside(() => book(this.#next));
   }
 
   readonly #next = (): void => {
-    const [work] = this.#waiting;
+    const work = this.#waiting.shift();
     if (work === undefined) return;
-    this.#waiting.delete(work);
+    work.queued = false;
     this.#own(work);
     this.#client = undefined;
     this.#top = true;

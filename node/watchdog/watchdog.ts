@@ -6,7 +6,7 @@ import { MeshError, type SessionKey } from "#proto";
 import type { Log } from "../log.ts";
 import type { Cell } from "../session/cell.ts";
 import { current, outside } from "../session/current.ts";
-import { setBooked } from "../session/immediates.ts";
+import { book } from "../session/immediates.ts";
 import { SessionKilled } from "../session/session-killed.ts";
 import { condemnTicks, installSessionTicks, ownTick, sessionTicks } from "../session/ticks.ts";
 import { turns } from "../session/turns.ts";
@@ -153,7 +153,7 @@ export class Watchdog {
       this.#sentence = { cell, reason, durationMs, stack };
       condemnTicks(cell);
       turns.tear();
-      outside(() => setBooked(this.#carryOut, []));
+      outside(() => book(this.#carryOut));
     },
   };
 
