@@ -14,6 +14,9 @@
 // An owner that loses a partition forgets it at once; its grants under way are refused by whoever answered the new owner. It
 // loses the partition no later than when it answers: it may never see the view in between that made the other one owner,
 // only a later one that gives the partition back, and must then ask like any new owner.
+//
+// What a worker has not told yet is one question, however many views made it ours one after the other: when half of a large mesh ends,
+// each of them would else ask everybody again.
 
 import {
   canHost,
@@ -43,17 +46,18 @@ export type Location =
   /** Ours, open, and no other worker hosts it. */
   | { readonly status: "vacant" };
 
-/** Ask `members` what they host in `partitions`; the answers go to `recovered` with the same epoch. */
-export interface Recovery {
-  readonly epoch: number;
-  readonly partitions: PartitionSet;
-  readonly members: readonly Member[];
-}
-
+/** Partitions that became ours at one moment, and who has not told yet what it hosts in them. */
 interface Round {
-  readonly epoch: number;
   readonly partitions: PartitionSet;
   readonly waiting: Set<WorkerId>;
+}
+
+/** What one worker is to be asked: all that it has not told us yet, however many views that took. The answer goes to `recovered`. */
+export interface Question {
+  readonly epoch: number;
+  /** Those of this moment: they may get fewer. */
+  readonly partitions: PartitionSet;
+  readonly rounds: readonly Round[];
 }
 
 interface Entry {
@@ -82,6 +86,7 @@ export class Directory {
   readonly #promisedEpoch = new Float64Array(PARTITIONS);
   readonly #promisedClaim = new Float64Array(PARTITIONS);
   #claims = 0;
+  #recovering = 0;
 
   constructor(self: WorkerId) {
     this.#self = self;
@@ -97,7 +102,7 @@ export class Directory {
 
   /** Partitions that are ours and not open yet. */
   get recoveringCount(): number {
-    return this.#state.reduce((sum, state) => sum + (state === RECOVERING ? 1 : 0), 0);
+    return this.#recovering;
   }
 
   member(id: WorkerId): Member | undefined {
@@ -118,12 +123,9 @@ export class Directory {
     return this.#state[partition] === OPEN;
   }
 
-  /**
-   * Takes a newer view; an older one is ignored. Returns what to ask: at most one question a worker and view.
-   * Questions of earlier views that were not answered stay open: their answers still count.
-   */
-  viewChanged(view: View): Recovery | undefined {
-    if (view.epoch <= this.#view.epoch) return undefined;
+  /** Takes a newer view; an older one is ignored. After it `unheard` may have grown. What was asked before stays open: its answers count. */
+  viewChanged(view: View): void {
+    if (view.epoch <= this.#view.epoch) return;
     const members = membersOf(view);
     const owning = members.filter(canOwn);
     this.#view = view;
@@ -138,19 +140,41 @@ export class Directory {
       for (const partition of round.partitions)
         if (this.#state[partition] === FOREIGN) round.partitions.delete(partition);
     }
-    const recovery = gained === undefined ? undefined : this.#startRound(gained, members);
+    this.#rounds = this.#rounds.filter((round) => !round.partitions.empty);
+    if (gained !== undefined) this.#startRound(gained);
     this.#finishRounds();
-    return recovery;
   }
 
-  /** `from` has told all that it hosts in the partitions it was asked for at `epoch`. */
-  recovered(from: WorkerId, epoch: number, sessions: readonly HostedSession[]): void {
-    const rounds = this.#rounds.filter((round) => round.epoch === epoch && round.waiting.has(from));
-    if (rounds.length === 0) return;
+  /** The workers that have not told all that we have to know. */
+  get unheard(): Member[] {
+    const ids = new Set(this.#rounds.flatMap((round) => [...round.waiting]));
+    return [...ids].flatMap((id) => this.#members.get(id) ?? []);
+  }
+
+  /**
+   * What to ask this worker now; undefined: nothing. It may be asked at a later epoch than the partitions became ours at: it promises more
+   * by that, which nobody but an earlier owner minds.
+   */
+  question(of: WorkerId): Question | undefined {
+    const rounds = this.#rounds.filter((round) => round.waiting.has(of));
+    const [first] = rounds;
+    if (first === undefined) return undefined;
+    let { partitions } = first;
+    if (rounds.length > 1) {
+      partitions = new PartitionSet();
+      for (const round of rounds) partitions.addAll(round.partitions);
+    }
+    return { epoch: this.#view.epoch, partitions, rounds };
+  }
+
+  /** `from` has told all that it hosts in what it was asked for. True: that may be what a request waits for. */
+  recovered(from: WorkerId, question: Question, sessions: readonly HostedSession[]): boolean {
+    const rounds = question.rounds.filter((round) => this.#rounds.includes(round) && round.waiting.has(from));
+    if (rounds.length === 0) return false;
     for (const session of sessions)
       this.#learn(parseSessionKey(session.key).key, { worker: from, fence: session.fence });
     for (const round of rounds) round.waiting.delete(from);
-    this.#finishRounds();
+    return this.#finishRounds() || sessions.length > 0;
   }
 
   /** Where the session is, as far as this worker may tell. `isHere` says whether this worker hosts it. */
@@ -188,12 +212,28 @@ export class Directory {
     if (entry?.worker === worker && compareFences(entry.fence, fence) === 0) this.#entries.delete(key);
   }
 
-  /** From now on no grant older than `floor` activates anything in the partition on this worker. */
-  promise(partition: number, floor: Fence): void {
-    if (this.#isPromised(partition, floor)) return;
-    this.#promisedEpoch[partition] = floor.epoch;
-    this.#promisedClaim[partition] = floor.claim;
-    if (this.#state[partition] !== FOREIGN && floor.epoch > (this.#gainedEpoch[partition] ?? 0)) this.#cede(partition);
+  /**
+   * From now on no grant older than `floor` activates anything in these partitions on this worker. True: some of them have become
+   * ours anew, as if we had seen the view between that made another worker their owner, and `unheard` has grown.
+   */
+  promise(partitions: Iterable<number>, floor: Fence): boolean {
+    let back: PartitionSet | undefined;
+    for (const partition of partitions) {
+      if (this.#isPromised(partition, floor)) continue;
+      this.#promisedEpoch[partition] = floor.epoch;
+      this.#promisedClaim[partition] = floor.claim;
+      if (this.#state[partition] === FOREIGN || floor.epoch <= (this.#gainedEpoch[partition] ?? 0)) continue;
+      this.#cede(partition);
+      // Who asks knows a later view than the one that made us the owner, but an older one than ours, which says that we are it again.
+      if (floor.epoch >= this.#view.epoch) continue;
+      this.#gain(partition);
+      back ??= new PartitionSet();
+      back.add(partition);
+    }
+    if (back === undefined) return false;
+    this.#startRound(back);
+    this.#finishRounds();
+    return true;
   }
 
   /** False when the grant is older than what was promised to a later owner. */
@@ -209,8 +249,19 @@ export class Directory {
     return floor.epoch < epoch || (floor.epoch === epoch && floor.claim <= (this.#promisedClaim[partition] ?? 0));
   }
 
+  #setState(partition: number, state: number): void {
+    if (this.#state[partition] === RECOVERING) this.#recovering--;
+    if (state === RECOVERING) this.#recovering++;
+    this.#state[partition] = state;
+  }
+
+  #gain(partition: number): void {
+    this.#setState(partition, RECOVERING);
+    this.#gainedEpoch[partition] = this.#view.epoch;
+  }
+
   #cede(partition: number): void {
-    this.#state[partition] = FOREIGN;
+    this.#setState(partition, FOREIGN);
     for (const round of this.#rounds) round.partitions.delete(partition);
   }
 
@@ -229,11 +280,10 @@ export class Directory {
     const { owners } = this.#table;
     for (let partition = 0; partition < PARTITIONS; partition++) {
       if (owners[partition] !== index) {
-        state[partition] = FOREIGN;
+        if (state[partition] !== FOREIGN) this.#setState(partition, FOREIGN);
       } else if (state[partition] === FOREIGN && (this.#promisedEpoch[partition] ?? 0) <= this.#view.epoch) {
         // A view older than a promise of ours cannot make us owner: whom we promised knows a newer one.
-        state[partition] = RECOVERING;
-        this.#gainedEpoch[partition] = this.#view.epoch;
+        this.#gain(partition);
         gained ??= new PartitionSet();
         gained.add(partition);
       }
@@ -241,23 +291,26 @@ export class Directory {
     return gained;
   }
 
-  #startRound(partitions: PartitionSet, members: readonly Member[]): Recovery {
-    const epoch = this.#view.epoch;
+  #startRound(partitions: PartitionSet): void {
     // We are a host too: a grant from the former owner may be on its way to us.
-    for (const partition of partitions) this.promise(partition, { epoch, claim: 0 });
-    const asked = members.filter((member) => canHost(member) && member.id !== this.#self);
-    this.#rounds.push({ epoch, partitions, waiting: new Set(asked.map((member) => member.id)) });
-    return { epoch, partitions, members: asked };
+    this.promise(partitions, { epoch: this.#view.epoch, claim: 0 });
+    const waiting = new Set<WorkerId>();
+    for (const member of this.#members.values())
+      if (canHost(member) && member.id !== this.#self) waiting.add(member.id);
+    this.#rounds.push({ partitions, waiting });
   }
 
-  #finishRounds(): void {
+  /** True: partitions have opened. */
+  #finishRounds(): boolean {
+    const before = this.#recovering;
     this.#rounds = this.#rounds.filter((round) => {
       if (round.waiting.size > 0) return true;
       for (const partition of round.partitions) {
-        if (this.#state[partition] === RECOVERING) this.#state[partition] = OPEN;
+        if (this.#state[partition] === RECOVERING) this.#setState(partition, OPEN);
       }
       return false;
     });
+    return this.#recovering < before;
   }
 
   #dropStaleEntries(): void {

@@ -24,6 +24,8 @@ export interface EvidenceOptions {
   readonly self: string;
   readonly clock: Clock;
   readonly senses: PeerSenses;
+  /** The primary has ended. */
+  readonly onEnd: (node: NodeRecord) => void;
   /** All processes of this record are gone. May come again for a newer record. */
   readonly onGone: (node: NodeRecord) => void;
 }
@@ -52,7 +54,7 @@ export class Evidence {
       if (node.id === this.#options.self) continue;
       const before = this.#followed.get(node.id);
       if (before?.node.incarnation === node.incarnation) {
-        const changed = !isDeepStrictEqual(before.node.workers, node.workers);
+        const changed = before.node !== node && !isDeepStrictEqual(before.node.workers, node.workers);
         before.node = node;
         // What was proven says nothing about a worker that we had not heard of.
         if (changed && before.proven !== undefined) void this.#prove(before);
@@ -92,6 +94,7 @@ export class Evidence {
     this.#followed.set(node.id, followed);
     followed.stop = this.#options.senses.follow(node.lifeline, () => {
       followed.ended = true;
+      this.#options.onEnd(followed.node);
       void this.#prove(followed);
     });
   }

@@ -4,7 +4,6 @@
 
 import { compareFences, type Fence, type HostedSession, type SessionKey } from "#proto";
 import { PARTITIONS } from "#placement";
-import type { PartitionSet } from "./partition-set.ts";
 
 export class HostedIndex {
   /** Invariant: no empty lists. A million sessions are 61 in each: to search one costs less than a map for each partition. */
@@ -27,7 +26,7 @@ export class HostedIndex {
     if (list.length === 0) this.#sessions[partition] = undefined;
   }
 
-  in(partitions: PartitionSet): HostedSession[] {
+  in(partitions: Iterable<number>): HostedSession[] {
     const found: HostedSession[] = [];
     for (const partition of partitions) {
       const list = this.#sessions[partition];

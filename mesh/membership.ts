@@ -32,7 +32,7 @@ import { pause } from "./pause.ts";
 import { PeerLeases } from "./peer-leases.ts";
 import { away, relayed, type AskRelay } from "./relay.ts";
 import type { LeaseTimings } from "./silence.ts";
-import { evicted, holds, joined, left, prevails } from "./view-change.ts";
+import { allEvicted, evicted, holds, joined, left, prevails } from "./view-change.ts";
 import { VIEW_KEY, ViewRegister } from "./view-register.ts";
 
 /** A mesh of a hundred nodes that starts at once settles in seconds; a join that takes longer has no registry. */
@@ -185,8 +185,7 @@ class NodeMembership implements Membership {
       senses: options.peers,
       // A read of its own: one that is under way may have begun before what has to be in it.
       stored: async (id) => (await this.#reread()).nodes.find((node) => node.id === id),
-      evict: (id, incarnation) =>
-        this.#register.change((base) => evicted(this.#placed(base), id, incarnation), CHANGE_MS),
+      evict: (marked) => this.#register.change((base) => allEvicted(this.#placed(base), marked()), CHANGE_MS),
     });
   }
 

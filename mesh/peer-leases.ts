@@ -17,6 +17,7 @@ import { Evidence, type PeerSenses } from "./evidence.ts";
 import { leaseKey } from "./heartbeat.ts";
 import type { Kv, KvEntry } from "./kv/port.ts";
 import type { LogLine } from "./log.ts";
+import { pause } from "./pause.ts";
 import { Silence, type DueEviction, type LeaseTimings } from "./silence.ts";
 
 const LEASE_PREFIX = leaseKey("");
@@ -24,6 +25,12 @@ const LEASE_PREFIX = leaseKey("");
 const ASK_MAX = 16;
 /** Looks for silence in one heartbeat interval. */
 const TICKS_PER_HEARTBEAT = 4;
+/**
+ * Nodes that go together are to go in one change of the view, so who removes one waits for the marks of the others, so long for each
+ * and at most. Too small: a change for each, and each of them costs everybody questions. Too large: their names come back later.
+ */
+const SPREAD_MS_PER_NODE = 1;
+const SPREAD_MS_MAX = 250;
 /** A lease of no member that has not changed for so long belongs to nobody: a mark of an eviction, or of a join that failed. */
 const ORPHAN_MS = 600_000;
 
@@ -40,8 +47,8 @@ export interface PeerLeasesOptions {
   readonly senses: PeerSenses;
   /** The node as the registry has it now, read through the leader. */
   readonly stored: (nodeId: string) => Promise<NodeRecord | undefined>;
-  /** Takes the node out of the view. */
-  readonly evict: (nodeId: string, incarnation: string) => Promise<unknown>;
+  /** Takes out of the view all whose leases are marked when it is about to be written: life by node id. */
+  readonly evict: (marked: () => ReadonlyMap<string, string>) => Promise<unknown>;
 }
 
 export class PeerLeases {
@@ -52,10 +59,12 @@ export class PeerLeases {
   readonly #leases = new Map<string, { readonly revision: number; readonly load: readonly WorkerLoad[] }>();
   readonly #orphans = new Map<string, { readonly revision: number; readonly since: number }>();
   readonly #evicting = new Set<string>();
+  #removing: Promise<unknown> | undefined;
   #members = new Set<string>();
   #changed = false;
   #marks = 0;
   #cancel: (() => void) | undefined;
+  readonly #closing = new AbortController();
   #stopped = false;
 
   constructor(options: PeerLeasesOptions) {
@@ -65,6 +74,7 @@ export class PeerLeases {
       self: options.self,
       clock: options.clock,
       senses: options.senses,
+      onEnd: (node) => this.#silence.ended(node.id, node.incarnation),
       onGone: (node) => {
         this.#silence.gone(node.id, node.incarnation, options.clock.now());
         this.#evictDue(node.id);
@@ -84,6 +94,7 @@ export class PeerLeases {
 
   stop(): void {
     this.#stopped = true;
+    this.#closing.abort();
     this.#cancel?.();
     this.#evidence.stop();
   }
@@ -219,7 +230,7 @@ export class PeerLeases {
   }
 
   async #evict({ id, incarnation, revision, marked, gone }: DueEviction): Promise<void> {
-    const { kv, log, evict } = this.#options;
+    const { kv, log } = this.#options;
     try {
       if (!marked) {
         if (gone && !(await this.#provenNow(id, incarnation))) return this.#silence.notGone(id);
@@ -235,10 +246,26 @@ export class PeerLeases {
           incarnation,
         });
       }
-      await evict(id, incarnation);
+      await this.#remove(id, incarnation);
     } catch (error) {
       // The mark stands; the next tick, or another node, takes it from there.
       log("warn", "an eviction is not complete", { evicted: id, error: MeshError.from(error).message });
+    }
+  }
+
+  /**
+   * One change of the view takes out whoever is marked by then, whoever marked it. When many nodes are gone at once, as many others
+   * mark one each and all want the view: so they begin at different moments, and most find the work done by then.
+   */
+  async #remove(id: string, incarnation: string): Promise<void> {
+    const { clock, draw, evict } = this.#options;
+    const spreadMs = Math.min((this.#silence.leaving(clock.now()) - 1) * SPREAD_MS_PER_NODE, SPREAD_MS_MAX);
+    if (spreadMs > 0) await pause(clock, spreadMs * (0.5 + draw() / 2), this.#closing.signal);
+    // The second: a removal that was under way may have been written before the mark was.
+    for (let tries = 0; tries < 2; tries++) {
+      if (this.#stopped || this.#nodes.get(id)?.incarnation !== incarnation) return;
+      this.#removing ??= evict(() => this.#silence.marked).finally(() => (this.#removing = undefined));
+      await this.#removing;
     }
   }
 

@@ -23,13 +23,14 @@ import { chooseHost, partitionOf } from "#placement";
 import type { SessionCall, SessionReply } from "./call.ts";
 import { ChangeSignal } from "./change-signal.ts";
 import { systemClock, type Clock } from "./clock.ts";
-import { Directory, type Recovery } from "./directory.ts";
+import { Directory } from "./directory.ts";
 import { EndedNotices } from "./ended-notices.ts";
 import type { SessionHost } from "./host.ts";
 import { HostedIndex } from "./hosted-index.ts";
 import type { CallOptions, CallOutcome, LinkService, Links, Served } from "./link/port.ts";
 import type { ContactAnswer } from "./outage.ts";
-import { PartitionSet } from "./partition-set.ts";
+import { decodePartitions, encodePartitions } from "./partition-set.ts";
+import { pause } from "./pause.ts";
 import { RouteCache } from "./route-cache.ts";
 import type { ClientEnd, ConnectReply, SessionEnd } from "./socket.ts";
 
@@ -103,6 +104,9 @@ export class Router {
   #loads: ReadonlyMap<string, readonly WorkerLoad[]> = new Map();
   /** Kinds that this worker, as owner, keeps for itself under the present loads. */
   readonly #kept = new Map<string, boolean>();
+  /** Workers that are being asked what they host. */
+  readonly #asking = new Set<WorkerId>();
+  readonly #closing = new AbortController();
   #closed = false;
 
   constructor(options: RouterOptions) {
@@ -141,13 +145,13 @@ export class Router {
 
   viewChanged(view: View): void {
     const before = this.epoch;
-    const recovery = this.#directory.viewChanged(view);
+    this.#directory.viewChanged(view);
     if (this.epoch === before) return;
     this.#kept.clear();
     const members = [...this.#directory.members];
     this.#links.retain(members);
     this.#routes.retain((worker) => this.#directory.member(worker) !== undefined);
-    if (recovery !== undefined) for (const member of recovery.members) void this.#recoverFrom(member, recovery);
+    this.#recover();
     this.#changes.notify();
   }
 
@@ -301,6 +305,7 @@ export class Router {
 
   close(): void {
     this.#closed = true;
+    this.#closing.abort();
     this.#notices.close();
     this.#changes.notify();
   }
@@ -548,12 +553,12 @@ export class Router {
   }
 
   #answerQuestion(from: WorkerId, question: AskFrame): AnswerFrame | Promise<AnswerFrame> {
-    if (question.recover) return this.#answerRecover(question.epoch, new PartitionSet(question.recover.partitions));
+    if (question.recover) return this.#answerRecover(question.epoch, decodePartitions(question.recover.partitions));
     if (question.grant) return this.#answerGrant(parseSessionKey(question.grant.key), question.grant.fence);
     if (question.locate) {
       const id = parseSessionKey(question.locate.key);
       if (this.#host.has(id.key)) return answer(true);
-      this.#directory.promise(partitionOf(id.key), question.locate.fence);
+      this.#promise([partitionOf(id.key)], question.locate.fence);
       return answer(false);
     }
     if (question.ended) {
@@ -582,8 +587,8 @@ export class Router {
     throw new MeshError("bad_frame", "a peer asked nothing that this version knows");
   }
 
-  #answerRecover(epoch: number, partitions: PartitionSet): AnswerFrame {
-    for (const partition of partitions) this.#directory.promise(partition, { epoch, claim: 0 });
+  #answerRecover(epoch: number, partitions: Iterable<number>): AnswerFrame {
+    this.#promise(partitions, { epoch, claim: 0 });
     return { ok: true, sessions: this.#hosted.in(partitions), more: false };
   }
 
@@ -603,20 +608,38 @@ export class Router {
 
   // ---- keeping up with the mesh ----
 
-  async #recoverFrom(member: Member, recovery: Recovery): Promise<void> {
-    const question: AskFrame = { epoch: recovery.epoch, recover: { partitions: recovery.partitions.bits.slice() } };
-    for (let pauseMs = RETRY_MS; !this.#closed; pauseMs = Math.min(pauseMs * 2, ASK_TIMEOUT_MS)) {
-      if (this.#directory.member(member.id) === undefined) return;
+  #promise(partitions: Iterable<number>, floor: Fence): void {
+    if (this.#directory.promise(partitions, floor)) this.#recover();
+  }
+
+  /** Asks all who have not told what they host. Whoever is being asked already is asked for the rest by that conversation. */
+  #recover(): void {
+    for (const member of this.#directory.unheard) if (!this.#asking.has(member.id)) void this.#recoverFrom(member);
+  }
+
+  /**
+   * Until the worker has told everything, or left the view: one question at a time, so that of many views in a row each costs nobody a
+   * question of its own, and pauses of its own, which nothing else that happens cuts short.
+   */
+  async #recoverFrom(member: Member): Promise<void> {
+    this.#asking.add(member.id);
+    let pauseMs = RETRY_MS;
+    for (;;) {
+      const question = this.#closed ? undefined : this.#directory.question(member.id);
+      if (question === undefined) break;
+      const { epoch } = question;
+      const ask: AskFrame = { epoch, recover: { partitions: encodePartitions(question.partitions) } };
       try {
-        const answered = await this.#links.ask(member, question, ASK_TIMEOUT_MS);
-        this.#directory.recovered(member.id, recovery.epoch, answered.sessions);
-        this.#changes.notify();
-        return;
+        const answered = await this.#links.ask(member, ask, ASK_TIMEOUT_MS);
+        if (this.#directory.recovered(member.id, question, answered.sessions)) this.#changes.notify();
+        pauseMs = RETRY_MS;
       } catch {
         // It restarts, is cut off or is gone. As long as the view has it, only its own answer will do.
-        await this.#changes.wait(pauseMs);
+        await pause(this.#clock, pauseMs, this.#closing.signal);
+        pauseMs = Math.min(pauseMs * 2, ASK_TIMEOUT_MS);
       }
     }
+    this.#asking.delete(member.id);
   }
 
   async #whenEpoch(epoch: number, ms: number): Promise<void> {

@@ -52,6 +52,8 @@ interface Observed {
   /** It has seen such a view, so it does nothing that needs our promise without it. */
   knowsUs: boolean;
   promisedUntil: number;
+  /** Its primary is, and so cannot evict anybody. */
+  ended: boolean;
   goneSince: number | undefined;
   /** Nothing of it listened when we looked. */
   closed: boolean;
@@ -94,6 +96,7 @@ export class Silence {
         // Who joins after us joins a view that holds us.
         knowsUs: wasHere,
         promisedUntil: Number.NEGATIVE_INFINITY,
+        ended: false,
         goneSince: undefined,
         closed: false,
       });
@@ -122,6 +125,12 @@ export class Silence {
     return true;
   }
 
+  /** The primary of this life of the node has ended. Its workers may go on. */
+  ended(id: string, incarnation: string): void {
+    const observed = this.#observed.get(id);
+    if (observed?.incarnation === incarnation) observed.ended = true;
+  }
+
   /** All processes of this life of the node are proven gone. */
   gone(id: string, incarnation: string, now: number): void {
     const observed = this.#observed.get(id);
@@ -138,6 +147,22 @@ export class Silence {
   closed(id: string): void {
     const observed = this.#observed.get(id);
     if (observed !== undefined) observed.closed = true;
+  }
+
+  /** Lives of nodes that somebody has marked as evicted, by id: the view is to lose them all. */
+  get marked(): Map<string, string> {
+    const marked = new Map<string, string>();
+    for (const [id, { evicted, incarnation }] of this.#observed)
+      if (evicted === incarnation) marked.set(id, incarnation);
+    return marked;
+  }
+
+  /** How many of the view are on their way out of it, most likely. */
+  leaving(now: number): number {
+    let leaving = 0;
+    for (const { evicted, incarnation, ended, since } of this.#observed.values())
+      if (evicted === incarnation || ended || now - since >= this.#timings.suspendMs) leaving++;
+    return leaving;
   }
 
   /** Is it one of those who may act on promises that we know nothing of? */
@@ -184,15 +209,16 @@ export class Silence {
     if (this.#braked && !brake) this.restart(now);
     this.#braked = brake;
 
-    for (const [id, { goneSince }] of this.#observed) if (goneSince !== undefined) unable.add(id);
+    for (const [id, { ended, goneSince }] of this.#observed) if (ended || goneSince !== undefined) unable.add(id);
     const due: DueEviction[] = [];
+    const first = this.#firsts(unable);
     for (const [id, observed] of this.#observed) {
       if (only !== undefined && id !== only) continue;
       const marked = observed.evicted === observed.incarnation;
       const neededMs = marked ? 0 : this.#waitMs(observed, brake);
       // Who is first weighs every node of the view: in a large mesh too dear to ask of those whom nobody would evict now.
       if (observed.goneSince === undefined && now - observed.since < neededMs) continue;
-      const hold = this.#first(id, unable) ? 0 : observed.holdMs;
+      const hold = first(id) ? 0 : observed.holdMs;
       const isGone = observed.goneSince !== undefined && now - observed.goneSince >= hold;
       if (!isGone && now - observed.since < neededMs + hold) continue;
       if (!isGone && !marked && now < observed.promisedUntil) continue;
@@ -206,11 +232,15 @@ export class Silence {
     return brake || (!observed.knowsUs && !observed.closed) ? outageCapMs + evictMs : evictMs;
   }
 
-  #first(id: string, unable: ReadonlySet<string>): boolean {
-    const view = this.#view;
-    if (view === undefined) return false;
-    const able = view.nodes.map((node) => node.id).filter((other) => other !== id && !unable.has(other));
-    return rendezvousFirst(`${id}@${view.epoch}`, able) === this.#self;
+  /** Whether we are the first in rendezvous order to act on a node, of those who are able to. */
+  #firsts(unable: ReadonlySet<string>): (id: string) => boolean {
+    const { epoch = 0, nodes = [] } = this.#view ?? {};
+    let able: string[] | undefined;
+    return (id) => {
+      able ??= nodes.flatMap((node) => (unable.has(node.id) ? [] : [node.id]));
+      const others = unable.has(id) ? able : able.filter((other) => other !== id);
+      return rendezvousFirst(`${id}@${epoch}`, others) === this.#self;
+    };
   }
 
   #hold(): number {

@@ -28,6 +28,12 @@ export function evicted(view: View, nodeId: string, incarnation: string): View {
   return without(view, nodeId, incarnation);
 }
 
+/** Without all of these lives of nodes, by id, whose leases say so: however many, it is one change. */
+export function allEvicted(view: View, lives: ReadonlyMap<string, string>): View {
+  const stay = view.nodes.filter((node) => lives.get(node.id) !== node.incarnation);
+  return stay.length === view.nodes.length ? view : next(view, stay);
+}
+
 export function withWorkers(view: View, nodeId: string, incarnation: string, workers: readonly WorkerRecord[]): View {
   return revised(view, nodeId, incarnation, (node) => ({ ...node, workers }));
 }

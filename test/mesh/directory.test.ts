@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { parseSessionKey, type SessionId } from "#proto";
+import { parseSessionKey, type HostedSession, type SessionId, type WorkerId } from "#proto";
 import { PARTITIONS, partitionOf } from "#placement";
 import { Directory } from "../../mesh/directory.ts";
 import { viewOf, workerId } from "./views.ts";
@@ -21,12 +21,22 @@ function ownSession(directory: Directory, self: string): SessionId {
   }
 }
 
+/** `from` tells everything it is to be asked for now. */
+function tells(directory: Directory, from: WorkerId, sessions: readonly HostedSession[] = []): boolean {
+  const question = directory.question(from);
+  return question !== undefined && directory.recovered(from, question, sessions);
+}
+
+function unheard(directory: Directory): WorkerId[] {
+  return directory.unheard.map((member) => member.id);
+}
+
 describe("a directory", () => {
   test("opens all partitions at once when it is alone", () => {
     const directory = new Directory(n1);
-    const recovery = directory.viewChanged(one);
-    expect(recovery?.members).toEqual([]);
-    expect(recovery?.partitions.size).toBe(PARTITIONS);
+    directory.viewChanged(one);
+    expect(unheard(directory)).toEqual([]);
+    expect(Array.from({ length: PARTITIONS }, (_, at) => directory.isOpen(at))).not.toContain(false);
     expect(directory.recoveringCount).toBe(0);
   });
 
@@ -38,13 +48,13 @@ describe("a directory", () => {
       { id: "n3", workers: ["c"], state: "draining" },
       { id: "g1", workers: ["d"], role: "gateway" },
     ]);
-    const recovery = directory.viewChanged(view);
-    expect(recovery?.members.map((member) => member.id)).toEqual([n1, n3]);
+    directory.viewChanged(view);
+    expect(unheard(directory)).toEqual([n1, n3]);
     const id = ownSession(directory, n2);
     expect(directory.locate(id.key, partitionOf(id.key)).status).toBe("recovering");
-    directory.recovered(n1, 3, []);
+    expect(tells(directory, n1)).toBe(false);
     expect(directory.locate(id.key, partitionOf(id.key)).status).toBe("recovering");
-    directory.recovered(n3, 3, []);
+    expect(tells(directory, n3)).toBe(true);
     expect(directory.locate(id.key, partitionOf(id.key)).status).toBe("vacant");
   });
 
@@ -58,11 +68,63 @@ describe("a directory", () => {
   test("keeps waiting for an answer to an older question across views that change nothing for it", () => {
     const directory = new Directory(n2);
     directory.viewChanged(two);
-    const again = directory.viewChanged({ ...two, epoch: 3, opId: "op-3" });
-    expect(again).toBeUndefined();
+    const question = directory.question(n1);
+    directory.viewChanged({ ...two, epoch: 3, opId: "op-3" });
     expect(directory.recoveringCount).toBeGreaterThan(0);
-    directory.recovered(n1, 2, []);
+    expect(question !== undefined && directory.recovered(n1, question, [])).toBe(true);
     expect(directory.recoveringCount).toBe(0);
+  });
+
+  test("asks each worker once for what it gained in many views", () => {
+    const directory = new Directory(n1);
+    const others = ["n2", "n3", "n4", "n5", "n6", "n7"];
+    const views = others.map((_, at) =>
+      viewOf(at + 2, [{ id: "n1", workers: ["a"] }, ...others.slice(at).map((id) => ({ id, workers: [id] }))]),
+    );
+    for (const view of views) directory.viewChanged(view);
+    expect(unheard(directory)).toEqual([workerId("n7", 0, "n7")]);
+    const question = directory.question(workerId("n7", 0, "n7"));
+    expect([question?.epoch, question?.partitions.size]).toEqual([7, directory.recoveringCount]);
+    tells(directory, workerId("n7", 0, "n7"));
+    expect(directory.recoveringCount).toBe(0);
+  });
+
+  test("does not take an answer for what it gained after the question", () => {
+    const directory = new Directory(n1);
+    directory.viewChanged(
+      viewOf(2, [
+        { id: "n1", workers: ["a"] },
+        { id: "n2", workers: ["b"] },
+        { id: "n3", workers: ["c"] },
+      ]),
+    );
+    const question = directory.question(n2);
+    directory.viewChanged(
+      viewOf(
+        3,
+        two.nodes.map((node) => ({ id: node.id, workers: [node.id === "n1" ? "a" : "b"] })),
+      ),
+    );
+    expect(question !== undefined && directory.recovered(n2, question, [])).toBe(true);
+    expect(directory.recoveringCount).toBeGreaterThan(0);
+    expect(unheard(directory)).toEqual([n2]);
+    tells(directory, n2);
+    expect(directory.recoveringCount).toBe(0);
+  });
+
+  test("asks for no partition that it has lost meanwhile", () => {
+    const directory = new Directory(n1);
+    directory.viewChanged(two);
+    const before = directory.recoveringCount;
+    directory.viewChanged(
+      viewOf(3, [
+        { id: "n1", workers: ["a"] },
+        { id: "n2", workers: ["b"] },
+        { id: "n3", workers: ["c"] },
+      ]),
+    );
+    expect(directory.recoveringCount).toBeLessThan(before);
+    expect(directory.question(n2)?.partitions.size).toBe(directory.recoveringCount);
   });
 
   test("learns from answers where sessions live, while it still recovers", () => {
@@ -71,48 +133,51 @@ describe("a directory", () => {
       viewOf(2, [...[{ id: "n1", workers: ["a"] }], { id: "n2", workers: ["b"] }, { id: "n3", workers: ["c"] }]),
     );
     const id = ownSession(directory, n2);
-    directory.recovered(n1, 2, [{ key: id.key, fence: { epoch: 1, claim: 4 } }]);
+    expect(tells(directory, n1, [{ key: id.key, fence: { epoch: 1, claim: 4 } }])).toBe(true);
     const found = directory.locate(id.key, partitionOf(id.key));
     expect(found.status === "hosted" && found.worker.id).toBe(n1);
   });
 
-  test("ignores an answer to a question that it did not ask", () => {
+  test("takes an answer once, and only from whom it asked", () => {
     const directory = new Directory(n2);
     directory.viewChanged(two);
-    directory.recovered(n1, 7, []);
-    directory.recovered(n3, 2, []);
+    const question = directory.question(n1);
+    if (question === undefined) throw new Error("nothing to ask");
+    expect(directory.recovered(n3, question, [])).toBe(false);
     expect(directory.recoveringCount).toBeGreaterThan(0);
+    expect(directory.recovered(n1, question, [])).toBe(true);
+    expect(directory.recovered(n1, question, [])).toBe(false);
   });
 
   test("forgets a partition that it lost, and asks anew when it comes back", () => {
     const directory = new Directory(n1);
     directory.viewChanged(one);
     directory.viewChanged(two);
-    const back = directory.viewChanged(
+    directory.viewChanged(
       viewOf(3, [
         { id: "n1", workers: ["a"] },
         { id: "n3", workers: ["c"], state: "draining" },
       ]),
     );
-    expect(back?.epoch).toBe(3);
-    expect(back?.members.map((member) => member.id)).toEqual([n3]);
+    expect(directory.question(n3)?.epoch).toBe(3);
+    expect(unheard(directory)).toEqual([n3]);
   });
 
   test("ignores a view that is not newer", () => {
     const directory = new Directory(n1);
     directory.viewChanged(two);
-    expect(directory.viewChanged(one)).toBeUndefined();
+    directory.viewChanged(one);
     expect(directory.view.epoch).toBe(2);
   });
 
   test("refuses a grant older than what it promised, and never lowers a promise", () => {
     const directory = new Directory(n1);
     directory.viewChanged(one);
-    directory.promise(5, { epoch: 3, claim: 0 });
-    directory.promise(5, { epoch: 2, claim: 9 });
+    directory.promise([5], { epoch: 3, claim: 0 });
+    directory.promise([5], { epoch: 2, claim: 9 });
     expect(directory.mayActivate(5, { epoch: 2, claim: 10 })).toBe(false);
     expect(directory.mayActivate(5, { epoch: 3, claim: 1 })).toBe(true);
-    directory.promise(5, { epoch: 3, claim: 7 });
+    directory.promise([5], { epoch: 3, claim: 7 });
     expect(directory.mayActivate(5, { epoch: 3, claim: 6 })).toBe(false);
     expect(directory.mayActivate(6, { epoch: 1, claim: 1 })).toBe(true);
   });
@@ -122,22 +187,44 @@ describe("a directory", () => {
     directory.viewChanged(one);
     const id = parseSessionKey("room/x");
     const partition = partitionOf(id.key);
-    directory.promise(partition, { epoch: 2, claim: 0 });
+    directory.promise([partition], { epoch: 2, claim: 0 });
     expect(directory.locate(id.key, partition).status).toBe("ceded");
-    const again = directory.viewChanged(
+    directory.viewChanged(
       viewOf(3, [
         { id: "n1", workers: ["a"] },
         { id: "n3", workers: ["c"], state: "draining" },
       ]),
     );
-    expect([...(again?.partitions ?? [])]).toEqual([partition]);
+    expect(directory.question(n3)?.partitions.members).toEqual([partition]);
     expect(directory.locate(id.key, partition).status).toBe("recovering");
+  });
+
+  test("asks anew at once when the next owner asks that a later view has replaced already", () => {
+    const directory = new Directory(n1);
+    const [first, , third] = [1, 2, 3].map((epoch) =>
+      viewOf(epoch, [
+        { id: "n1", workers: ["a"] },
+        { id: "n3", workers: ["c"], state: "draining" },
+      ]),
+    );
+    if (first === undefined || third === undefined) throw new Error("no views");
+    directory.viewChanged(first);
+    tells(directory, n3);
+    directory.viewChanged(third);
+    const partition = partitionOf(parseSessionKey("room/x").key);
+    expect(directory.isOpen(partition)).toBe(true);
+    expect(directory.promise([partition], { epoch: 2, claim: 0 })).toBe(true);
+    expect(directory.isOpen(partition)).toBe(false);
+    expect(directory.question(n3)?.partitions.members).toEqual([partition]);
+    tells(directory, n3);
+    expect(directory.isOpen(partition)).toBe(true);
+    expect(directory.promise([partition], { epoch: 2, claim: 9 })).toBe(false);
   });
 
   test("does not take a partition from a view that is older than its promise", () => {
     const directory = new Directory(n1);
     const partition = partitionOf(parseSessionKey("room/x").key);
-    directory.promise(partition, { epoch: 2, claim: 0 });
+    directory.promise([partition], { epoch: 2, claim: 0 });
     directory.viewChanged(one);
     expect(directory.isOpen(partition)).toBe(false);
     directory.viewChanged(viewOf(2, [{ id: "n1", workers: ["a"] }]));
@@ -147,7 +234,7 @@ describe("a directory", () => {
   test("takes out only the activation that ended", () => {
     const directory = new Directory(n1);
     directory.viewChanged(two);
-    directory.recovered(n2, 2, []);
+    tells(directory, n2);
     const id = ownSession(directory, n1);
     const first = directory.claim();
     directory.granted(id.key, n2, first);
@@ -162,7 +249,7 @@ describe("a directory", () => {
   test("forgets the sessions of a worker that left the view", () => {
     const directory = new Directory(n1);
     directory.viewChanged(two);
-    directory.recovered(n2, 2, []);
+    tells(directory, n2);
     const id = ownSession(directory, n1);
     directory.granted(id.key, n2, directory.claim());
     directory.viewChanged(

@@ -30,6 +30,7 @@ let ends: Map<string, () => void>;
 let answers: Map<number, ProbeResult>;
 let probed: number[];
 let gone: NodeRecord[];
+let ended: string[];
 let evidence: Evidence;
 
 beforeEach(() => {
@@ -38,6 +39,7 @@ beforeEach(() => {
   answers = new Map();
   probed = [];
   gone = [];
+  ended = [];
   evidence = new Evidence({
     self: "n1",
     clock,
@@ -51,6 +53,7 @@ beforeEach(() => {
         return answers.get(port) ?? "refused";
       },
     },
+    onEnd: (node) => ended.push(node.incarnation),
     onGone: (node) => gone.push(node),
   });
 });
@@ -62,6 +65,7 @@ describe("a node whose lifeline ended", () => {
     evidence.viewChanged(withPorts(1, ["a", "b"]));
     cut();
     expect(evidence.ended("n2", "n2-1")).toBe(true);
+    expect(ended).toEqual(["n2-1"]);
     await clock.advance(0);
     expect(gone).toEqual([]);
     await clock.advance(100);

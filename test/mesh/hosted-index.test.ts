@@ -5,7 +5,7 @@ import { expect, test } from "vitest";
 import { parseSessionKey, type Fence } from "#proto";
 import { partitionOf } from "#placement";
 import { HostedIndex } from "../../mesh/hosted-index.ts";
-import { PartitionSet } from "../../mesh/partition-set.ts";
+import { PartitionSet, decodePartitions, encodePartitions } from "../../mesh/partition-set.ts";
 
 /** Several of them share a partition. */
 const KEYS = Array.from({ length: 40_000 }, (_, at) => parseSessionKey(`counter/s${at}`).key)
@@ -52,4 +52,27 @@ test("a set of partitions lists what was added, in order", () => {
       expect([...set]).toEqual(added.toSorted((a, b) => a - b));
     }),
   );
+});
+
+test("a set of partitions arrives as it was sent, and is never longer than its bitmap", () => {
+  const sets = fc.oneof(
+    fc.uniqueArray(fc.nat(16_383), { maxLength: 50 }),
+    fc.integer({ min: 1_000, max: 1_050 }).map((size) => Array.from({ length: size }, (_, at) => at * 15)),
+  );
+  fc.assert(
+    fc.property(sets, (added) => {
+      const set = new PartitionSet();
+      for (const partition of added) set.add(partition);
+      const bytes = encodePartitions(set);
+      expect(bytes.length).toBe(Math.min(2 * added.length, 2_048));
+      expect([...decodePartitions(bytes)]).toEqual(set.members);
+    }),
+  );
+});
+
+test("what is no set of partitions is refused", () => {
+  for (const bytes of [[1], [0, 64], [255, 255, 0, 0]]) {
+    expect(() => decodePartitions(Uint8Array.from(bytes))).toThrow(expect.objectContaining({ code: "bad_frame" }));
+  }
+  expect(() => decodePartitions(new Uint8Array(2_049))).toThrow(expect.objectContaining({ code: "bad_frame" }));
 });

@@ -5,6 +5,7 @@ import { memoryBucket, type MemoryBucket } from "#mesh";
 import { encodeLease, encodeView } from "#proto";
 import { fakeClock, type FakeClock } from "../infra/fake-clock.ts";
 import {
+  deafPeers,
   faulty,
   memberIds,
   storedLease,
@@ -218,6 +219,28 @@ describe("eviction", () => {
     expect(await view()).toEqual(["n1"]);
     kv.cut = false;
     await clock.until(() => two.fenced.length > 0, 1_000);
+  });
+
+  test("half of the nodes that end at once leave in one change of the view", async () => {
+    const ends = new Map<string, (() => void)[]>();
+    const peers = {
+      ...deafPeers,
+      follow: ({ host }: { host: string }, onEnd: () => void) => {
+        ends.set(host, [...(ends.get(host) ?? []), onEnd]);
+        return () => {};
+      },
+    };
+    const ids = Array.from({ length: 12 }, (_, at) => `n${at}`);
+    for (const id of ids) await started(id, { peers, host: id });
+    await clock.advance(2_000);
+    const before = await storedView(bucket.open());
+    const dead = nodes.splice(6);
+    for (const { membership } of dead) await membership.close();
+    for (const { id } of dead) for (const end of ends.get(id) ?? []) end();
+    await clock.until(() => nodes.every(({ membership }) => membership.view.nodes.length === 6), 400);
+    const after = await storedView(bucket.open());
+    expect(memberIds(after)).toEqual(ids.slice(0, 6).toSorted((a, b) => (a < b ? -1 : 1)));
+    expect(after?.epoch).toBe((before?.epoch ?? 0) + 1);
   });
 
   test("one heartbeat of the observer without an answer makes it count anew", async () => {

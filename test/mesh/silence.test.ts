@@ -154,6 +154,32 @@ describe("a node that is proven gone", () => {
     ).toEqual(["n1", "n2", "n3"]);
   });
 
+  test("is evicted by the first of those whose own primaries have not ended", () => {
+    const first = firstFor("n4", 5);
+    const second = rendezvousOrder(
+      "n4@1",
+      ["n0", "n1", "n2", "n3"].filter((id) => id !== first),
+    )[0]!;
+    const { silence, run, now } = observer(5, second);
+    run(500, ["n0", "n1", "n2", "n3", "n4"]);
+    silence.gone("n4", "n4-1", now());
+    silence.ended(first, "another-life");
+    expect(silence.due(now())).toEqual([]);
+    silence.ended(first, `${first}-1`);
+    expect(silence.due(now()).map(({ id }) => id)).toEqual(["n4"]);
+    expect(silence.leaving(now())).toBe(1);
+  });
+
+  test("leaves the view together with all who are marked", () => {
+    const { silence, run, now } = observer(5);
+    run(500, ["n1", "n2", "n3", "n4"]);
+    silence.seen("n1", { revision: 100, evicted: "n1-1", epoch: 0 }, "watch", now());
+    silence.seen("n2", { revision: 101, evicted: "n2-0", epoch: 0 }, "watch", now());
+    expect([...silence.marked]).toEqual([["n1", "n1-1"]]);
+    expect(silence.leaving(now())).toBe(1);
+    expect(silence.leaving(now() + suspendMs)).toBe(4);
+  });
+
   test("is not evicted while our own contact is in doubt, nor when another life of it has come", () => {
     const { silence, now } = observer(3);
     silence.gone("n1", "another-life", now());

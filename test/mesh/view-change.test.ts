@@ -2,7 +2,7 @@
 
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { evicted, holds, joined, left, rebased, withState, withWorkers } from "../../mesh/view-change.ts";
+import { allEvicted, evicted, holds, joined, left, rebased, withState, withWorkers } from "../../mesh/view-change.ts";
 import { emptyView, type View } from "#proto";
 import { views } from "../proto/arbitrary.ts";
 import { worker } from "./membership-nodes.ts";
@@ -33,6 +33,22 @@ describe("joining", () => {
       view: { epoch: 6, nodes: [{ id: "n1" }, { id: "n2", zone: "b" }] },
     });
   });
+});
+
+test("however many nodes are evicted at once, it is one change, and another life of one stays", () => {
+  fc.assert(
+    fc.property(views, fc.infiniteStream(fc.constantFrom("stays", "goes", "came back")), (view, fates) => {
+      const lives = new Map<string, string>();
+      const stay = view.nodes.filter(({ id, incarnation }) => {
+        const fate = fates.next().value;
+        if (fate !== "stays") lives.set(id, fate === "goes" ? incarnation : `${incarnation}-old`);
+        return fate !== "goes";
+      });
+      const after = allEvicted(view, lives);
+      if (stay.length === view.nodes.length) expect(after).toBe(view);
+      else expect(after).toEqual({ ...view, epoch: view.epoch + 1, nodes: stay });
+    }),
+  );
 });
 
 test("every change raises the epoch by one and does what it says, or returns the very view it was given", () => {

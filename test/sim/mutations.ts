@@ -40,8 +40,16 @@ export const mutations: readonly Mutation[] = [
     [1, 4],
     1,
     "mesh/directory.ts",
-    "waiting: new Set(asked.map((member) => member.id))",
-    "waiting: new Set()",
+    "member.id !== this.#self) waiting.add(member.id);",
+    "member.id !== this.#self) waiting.delete(member.id);",
+  ),
+  mutation(
+    "an answer is taken for what was gained after the question",
+    [1, 4],
+    470,
+    "mesh/directory.ts",
+    "for (const round of rounds) round.waiting.delete(from);",
+    "for (const round of this.#rounds) round.waiting.delete(from);",
   ),
   mutation(
     "a host takes grants that are older than its promises",

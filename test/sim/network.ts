@@ -71,6 +71,7 @@ export class Network {
   readonly counts: NetworkCounts = { messages: 0, moved: 0, unreached: 0, broken: 0 };
   /** Workers that were started, by id; dead ones too, whose addresses refuse. */
   readonly #endpoints = new Map<WorkerId, Endpoint>();
+  readonly #ids = new Map<Process, WorkerId>();
   /** By the asking worker, then by the other. */
   readonly #links = new Map<WorkerId, Map<WorkerId, Link>>();
   /** By the answering worker; closed ones are taken out when they are met. */
@@ -114,9 +115,10 @@ export class Network {
   }
 
   died(process: Process, silently: boolean): void {
-    for (const link of this.#all()) {
-      if (link.asker.process === process) this.#forget(link);
-      else if (this.#endpoints.get(link.to)?.process === process && !silently) this.#closeByAnswerer(link);
+    const id = this.#ids.get(process);
+    if (id !== undefined) {
+      for (const link of [...(this.#links.get(id)?.values() ?? [])]) this.#forget(link);
+      if (!silently) for (const link of [...(this.#towards.get(id) ?? [])]) this.#closeByAnswerer(link);
     }
     if (silently) {
       this.#giveUpLater((link) => this.#endpoints.get(link.to)?.process === process);
@@ -136,6 +138,7 @@ export class Network {
 
   attach(endpoint: Endpoint): Links {
     this.#endpoints.set(endpoint.id, endpoint);
+    this.#ids.set(endpoint.process, endpoint.id);
     return {
       call: (to, call, options) => this.#call(endpoint, to, call, options),
       connect: async () => ({ status: "failed", error: new MeshError("bad_upgrade", "no sockets in the simulation") }),
@@ -446,7 +449,7 @@ export class Network {
   }
 
   #open(from: string, to: string): boolean {
-    return from === to || !this.#blocked.has(`${from}>${to}`);
+    return this.#blocked.size === 0 || from === to || !this.#blocked.has(`${from}>${to}`);
   }
 }
 
