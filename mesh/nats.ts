@@ -20,6 +20,7 @@ import { encodeAnswer, encodeProblem, readAnswer } from "./answer.ts";
 import type { Kv, KvEntry, KvWrite } from "./kv/port.ts";
 import type { LogLine } from "./log.ts";
 import { MicroService } from "./micro-service.ts";
+import { Redial } from "./redial.ts";
 
 /** A compose file starts NATS and nodes at once; a server that is not there by then is missing, and the user should hear of it. */
 const FIRST_CONNECT_MS = 5_000;
@@ -207,6 +208,7 @@ async function firstConnection(url: string, name: string, ms: number): Promise<N
   const account = accountOf(servers[0] ?? "");
   const until = performance.now() + ms;
   for (;;) {
+    const redial = new Redial();
     try {
       return await connect({
         servers: servers.map(withoutAccount),
@@ -214,9 +216,20 @@ async function firstConnection(url: string, name: string, ms: number): Promise<N
         name,
         timeout: Math.max(1, until - performance.now()),
         maxReconnectAttempts: -1,
-        reconnectTimeWait: 250,
-        // Without it all nodes come back in the same moment.
-        reconnectJitter: 250,
+        // By the date, which may step, it is always late enough; when to dial is not a matter of the date.
+        reconnectDelayHandler: () => Number.NEGATIVE_INFINITY,
+        reconnectToServer: (pool) => {
+          // The first is the client's own choice.
+          const [server] = pool;
+          if (server === undefined) return null;
+          return {
+            server,
+            delay: redial.delay(
+              server.listen,
+              pool.map(({ listen }) => listen),
+            ),
+          };
+        },
         pingInterval: 2_000,
         maxPingOut: 2,
         // Servers that restart may refuse for a while; a node must not give up for good because of it.
