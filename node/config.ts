@@ -50,7 +50,7 @@ export interface NodeConfig {
   /** After so long without a sign, others evict the node. The gap to suspendMs covers the drift of two clocks. MESH_EVICT_MS. */
   readonly evictMs: number;
   /**
-   * When no node reaches NATS, all serve on by promising not to evict each other. `hold`: for 45 s, then sessions are held. `serve`: for as
+   * When no node reaches NATS, all serve on by promising not to evict each other. `hold`: for 75 s, then sessions are held. `serve`: for as
    * long as it lasts; a node that vanishes without a trace while it joins or when most do is then evicted by hand only. The same on
    * all nodes. MESH_REGISTRY_OUTAGE.
    */

@@ -35,8 +35,11 @@ const EXIT_GRACE_MS = 1_000;
 const LINK_GRACE_MS = 1_000;
 /** A registry that does not answer must not keep a node from ending. */
 const LEAVE_LIMIT_MS = 2_000;
-/** An outage of the registry may last so long before sessions are held although all nodes are well; elections take 4 to 9 s. */
-const OUTAGE_CAP_MS = 45_000;
+/**
+ * An outage of the registry may last so long before sessions are held although all nodes are well. A minute and what it takes to come back: the
+ * restart of a machine is ridden out. Larger: a majority that falls silent at once keeps its names for longer.
+ */
+const OUTAGE_CAP_MS = 75_000;
 /** A worker that cannot load the application in this time will not. */
 const START_LIMIT_MS = 60_000;
 
