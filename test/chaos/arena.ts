@@ -20,14 +20,26 @@ const NAMES = 240;
 const CLIENTS = 16;
 /** Sessions of the test never end by themselves: a drain waits for so long. */
 const DRAIN_MS = 3_000;
-/** Beyond what silence takes when more than half of a view is gone (48 s), and the start of nodes after that. */
-const WHOLE_MS = 90_000;
+/** Beyond what silence takes when more than half of a view is gone (78 s), and the start of nodes after that. */
+const WHOLE_MS = 120_000;
 /** Requests at once when every name is asked through every gateway. */
 const SWEEP_WIDTH = 24;
 const ANSWERED_MS = 30_000;
 const END_MS = 10_000;
 /** Settings that no whole mesh should have: the others evict after 3 s. */
 const CARELESS = { MESH_SUSPEND_MS: "30000", MESH_EVICT_MS: "40000" };
+
+/** A node that comes and goes. */
+export interface GuestWish {
+  readonly id: string;
+  /** Default: as many as all have. */
+  readonly workers?: number;
+  readonly env?: Readonly<Record<string, string>>;
+  /** Where its output goes, unless to `lines`. */
+  readonly logFile?: string;
+  /** Default: as for all. */
+  readonly readyMs?: number;
+}
 
 /** A node with the processes that it had when a fault began. */
 export interface Victim {
@@ -148,13 +160,23 @@ export class Arena {
     this.#nodes.delete(node.id);
   }
 
-  /** A node more, until it ends or is sent away. */
-  async invite(id: string): Promise<PlacedNode> {
+  /** A node more, until it ends or is dismissed. */
+  async invite({ id, workers = WORKERS, env = {}, ...rest }: GuestWish): Promise<PlacedNode> {
     const place = this.#guests.get(id) ?? this.network.add(id);
     this.#guests.set(id, place);
-    const node = await startPlacedNode(id, place, this.#wish);
+    const node = await startPlacedNode(id, place, { ...this.#wish, workers, extraEnv: env, ...rest });
     this.#nodes.set(id, node);
     return node;
+  }
+
+  /** Sends all guests away but this one, which comes if it is not there. */
+  async receive(wish: GuestWish | undefined): Promise<void> {
+    const leaving = this.nodes.filter(({ id }) => this.#guests.has(id) && id !== wish?.id);
+    for (const node of leaving) this.forget(node);
+    for (const node of leaving) node.signal("SIGTERM", "primary");
+    await Promise.all(leaving.map(({ exited }) => exited));
+    if (wish !== undefined && !this.#nodes.has(wish.id)) await this.invite(wish);
+    if (wish !== undefined || leaving.length > 0) await this.whole();
   }
 
   /** Returns the undo. */
@@ -186,14 +208,16 @@ export class Arena {
     );
     await eventually(async () => {
       const view = this.views.last;
-      const members = view?.nodes.filter(({ state, workers }) => state === "up" && workers.length === WORKERS) ?? [];
+      const wanted = (id: string): number => this.#nodes.get(id)?.workers.length ?? 0;
+      const members =
+        view?.nodes.filter(({ id, state, workers }) => state === "up" && workers.length === wanted(id)) ?? [];
       if (view?.nodes.length !== this.#nodes.size || members.length !== this.#nodes.size) {
         const lines = this.nodes.flatMap((node) => node.lines.slice(-4));
         throw new Error([`the view is ${JSON.stringify(view)}`, ...lines].join("\n"));
       }
       for (const node of this.nodes) {
         const workers = await node.workersNow();
-        if (workers.length !== WORKERS) throw new Error(`${node.id} has ${workers.length} workers`);
+        if (workers.length !== node.workers.length) throw new Error(`${node.id} has ${workers.length} workers`);
       }
       return true;
     }, WHOLE_MS);

@@ -1,16 +1,22 @@
 // What is done to the mesh, one entry a fault: whom it hits, how it ends, and what may be lost by it.
 
+import path from "node:path";
 import type { Draws } from "../cluster/seeded.ts";
-import type { Arena, Victim } from "./arena.ts";
-import type { Cut } from "./network/port.ts";
-import { reconnectAtOnce } from "./storm.ts";
+import type { Arena, GuestWish, Victim } from "./arena.ts";
+import type { Cut, Weather } from "./network/port.ts";
+import type { PlacedNode } from "./placed-node.ts";
+import { openStorm } from "./storm.ts";
 
 export interface FaultKind {
   readonly name: string;
   /** Nodes that it hits. */
   readonly victims: 0 | 1 | 2;
   /** What it takes to do it; without that it is left out, and the table says so. */
-  readonly needs?: "cuts" | "delays" | "disk" | "replicas";
+  readonly needs?: "cuts" | "weather" | "disk" | "replicas";
+  /** Takes a minute: for runs with time. */
+  readonly isLong?: true;
+  /** A node more that is there, with sessions of its own, before it begins. */
+  readonly guest?: GuestWish;
   readonly target?: Target;
   /** Makes sense together with another fault. */
   readonly pairs: boolean;
@@ -18,9 +24,8 @@ export interface FaultKind {
   begin(arena: Arena, victims: readonly Victim[], draws: Draws, scale: Scale): Promise<Begun>;
 }
 
-/** How much of the slow faults a run can afford. */
+/** How much of the large faults a run can afford. */
 export interface Scale {
-  readonly natsDownMs: number;
   readonly sockets: number;
 }
 
@@ -52,11 +57,26 @@ export interface Begun {
   readonly reconnectedMs?: Promise<readonly number[]>;
 }
 
+/** By `node test/chaos/run.ts --minutes`: a storm of ten thousand takes a minute to prepare. */
+export const SHORT: Scale = { sockets: 1_000 };
+export const LONG: Scale = { sockets: 10_000 };
+
 /** Longer than suspendMs and evictMs together, and than a dead connection takes to be noticed. */
 const CUT_MS = 7_000;
 const AT_ONCE_MS = 1_000;
-const LOSS_PERCENT = 20;
-const DELAY_MS = 200;
+const FOUL: Weather = { delayMs: 200, jitterMs: 50, lossPercent: 20 };
+/** Nodes that come at the same moment, of one worker each: as many as two cores start within a minute. */
+const CROWD = 20;
+/** Seconds of processor for each, all at the same time. */
+const CROWD_READY_MS = 120_000;
+/** What tests open instead of a file on a disk that is full: Linux refuses every write to it with ENOSPC. */
+const FULL_DISK = "/dev/full";
+/** Text log lines begin with the time of day of the node that wrote them. */
+const LOG_TIME = /^\S+ (\d\d):(\d\d):(\d\d)\./;
+const DAY_S = 86_400;
+/** Beyond what may pass between a line and a look at it. */
+const WRONG_S = 60;
+const CLOCK = path.join(import.meta.dirname, "jumping-clock-fixture.ts");
 /** A node without faults says nothing, so its last lines are of the fault under way, or the one before. */
 const LATELY_LINES = 3;
 /** A pause longer than this would be noticed by a person. */
@@ -116,9 +136,10 @@ export const faultKinds: readonly FaultKind[] = [
     pairs: false,
     begin: (arena, all) => kill(arena, all, "group"),
   },
-  stopped(1_000, NOTHING_ENDS),
-  stopped(3_000, SILENT_BACK),
-  stopped(10_000, SILENT_BACK),
+  stopped("group", 1_000, NOTHING_ENDS),
+  stopped("group", 3_000, SILENT_BACK),
+  stopped("group", 10_000, SILENT_BACK),
+  stopped("primary", 10_000, SILENT_BACK),
   {
     name: "power lost, silently",
     victims: 1,
@@ -152,34 +173,9 @@ export const faultKinds: readonly FaultKind[] = [
   cutOff("NATS and the nodes", ["nats", "peers"], "both ways", SILENT_BACK),
   cutOff("NATS and the nodes", ["nats", "peers"], "to", SILENT_BACK),
   cutOff("NATS and the nodes", ["nats", "peers"], "from", SILENT_BACK),
-  {
-    name: `${LOSS_PERCENT} % of a node's packets lost`,
-    victims: 1,
-    needs: "cuts",
-    pairs: true,
-    begin: async (arena, victims) => {
-      const undo = arena.cut(
-        victims.flatMap(({ node: { place } }) => [
-          { from: place.address, to: undefined, percent: LOSS_PERCENT },
-          { from: undefined, to: place.address, percent: LOSS_PERCENT },
-        ]),
-      );
-      return { ...silent(victims, CUT_MS), end: async () => undo() };
-    },
-  },
-  {
-    name: `a node's packets ${DELAY_MS} ms late`,
-    victims: 1,
-    needs: "delays",
-    pairs: true,
-    begin: async (arena, victims) => {
-      for (const { node } of victims) arena.network.delay(node.place, DELAY_MS / 2);
-      return {
-        ...silent(victims, CUT_MS),
-        end: async () => victims.forEach(({ node }) => arena.network.delay(node.place, 0)),
-      };
-    },
-  },
+  badWeather("a node's packets 200 ms late", { ...FOUL, jitterMs: 0, lossPercent: 0 }, NOTHING_ENDS),
+  badWeather("20 % of a node's packets lost", { ...FOUL, delayMs: 0, jitterMs: 0 }),
+  badWeather("both, and out of order", FOUL),
   {
     name: "NATS restarted",
     victims: 0,
@@ -205,17 +201,8 @@ export const faultKinds: readonly FaultKind[] = [
       return { ...harmless(CUT_MS), atMs };
     },
   },
-  {
-    name: "NATS down",
-    victims: 0,
-    target: NOTHING_ENDS,
-    pairs: true,
-    begin: async ({ nats }, _victims, _draws, { natsDownMs }) => {
-      const atMs = performance.now();
-      await nats.kill();
-      return { ...harmless(natsDownMs), atMs, end: () => nats.start() };
-    },
-  },
+  natsDown(10_000),
+  { ...natsDown(60_000), isLong: true },
   {
     name: "one of three NATS servers killed",
     victims: 0,
@@ -258,8 +245,24 @@ export const faultKinds: readonly FaultKind[] = [
     target: NOTHING_ENDS,
     pairs: false,
     begin: async (arena, _victims, _draws, { sockets }) => {
-      const storm = await reconnectAtOnce(arena.gateways, sockets);
-      return { ...harmless(AT_ONCE_MS), atMs: storm.atMs, reconnectedMs: storm.reconnectedMs, end: storm.end };
+      const storm = await openStorm(arena.gateways, arena.gateways, sockets);
+      const atMs = performance.now();
+      storm.drop();
+      return { ...harmless(AT_ONCE_MS), atMs, reconnectedMs: storm.reconnectedMs, end: storm.end };
+    },
+  },
+  {
+    name: "node killed, its clients storm the others",
+    victims: 1,
+    target: { kind: "no pause", ms: PAUSE_MS },
+    pairs: false,
+    begin: async (arena, victims, _draws, { sockets }) => {
+      const there = victims.map(({ node }) => node);
+      const others = arena.gateways.filter((node) => !there.includes(node));
+      const storm = await openStorm(there, others, sockets);
+      const begun = await kill(arena, victims, "group");
+      const end = async (): Promise<void> => void (await Promise.all([storm.end(), begun.end()]));
+      return { ...begun, reconnectedMs: storm.reconnectedMs, end };
     },
   },
   {
@@ -269,17 +272,18 @@ export const faultKinds: readonly FaultKind[] = [
     pairs: false,
     begin: async (arena) => {
       const atMs = performance.now();
-      await arena.invite("n9");
+      await arena.invite({ id: "n9" });
       return { ...harmless(AT_ONCE_MS), atMs };
     },
   },
   {
-    name: "that node drains",
+    name: "a node drains",
     victims: 0,
+    guest: { id: "n9" },
     target: { kind: "nothing fails" },
     pairs: false,
     begin: async (arena) => {
-      const node = arena.nodes.find(({ id }) => id === "n9") ?? (await arena.invite("n9"));
+      const node = guestOf(arena, "n9");
       const victim = await arena.victim(node);
       arena.closeToClients(node);
       arena.forget(node);
@@ -289,7 +293,64 @@ export const faultKinds: readonly FaultKind[] = [
       return { ...harmless(AT_ONCE_MS), atMs, mayLose: pidsOf([victim]), lives: victim.lives, end: () => node.exited };
     },
   },
+  {
+    name: `${CROWD} nodes join at once`,
+    victims: 0,
+    isLong: true,
+    target: NOTHING_ENDS,
+    pairs: false,
+    begin: async (arena) => {
+      const atMs = performance.now();
+      const crowd = Array.from({ length: CROWD }, (_, at) => ({
+        id: `c${at + 1}`,
+        workers: 1,
+        readyMs: CROWD_READY_MS,
+      }));
+      await Promise.all(crowd.map((wish) => arena.invite(wish)));
+      return { ...harmless(AT_ONCE_MS), atMs };
+    },
+  },
+  {
+    name: "a node's clock jumps by hours",
+    victims: 0,
+    guest: { id: "n8", env: { NODE_OPTIONS: `--import=${CLOCK}` } },
+    target: NOTHING_ENDS,
+    pairs: false,
+    begin: async (arena) => {
+      const node = guestOf(arena, "n8");
+      return {
+        ...harmless(CUT_MS),
+        atMs: performance.now(),
+        end: async () => {
+          if (!node.lines.some(isWrongTime)) throw new Error("the clock of n8 did not jump");
+        },
+      };
+    },
+  },
+  {
+    name: "the disk for a node's log full",
+    victims: 0,
+    guest: { id: "n8", logFile: FULL_DISK },
+    target: NOTHING_ENDS,
+    pairs: false,
+    begin: async () => ({ ...harmless(CUT_MS), atMs: performance.now() }),
+  },
 ];
+
+function guestOf(arena: Arena, id: string): PlacedNode {
+  const node = arena.nodes.find((one) => one.id === id);
+  if (node === undefined) throw new Error(`${id} is not there`);
+  return node;
+}
+
+/** Of a line that was written within the last seconds. */
+function isWrongTime(line: string): boolean {
+  const [, hours, minutes, seconds] = LOG_TIME.exec(line) ?? [];
+  if (hours === undefined) return false;
+  const saidS = Number(hours) * 3_600 + Number(minutes) * 60 + Number(seconds);
+  const offS = Math.abs(((Date.now() / 1_000) % DAY_S) - saidS);
+  return Math.min(offS, DAY_S - offS) > WRONG_S;
+}
 
 /** Whether all nodes said of late that none of them reaches the registry. */
 function serveOn({ nodes }: Arena): boolean {
@@ -314,17 +375,58 @@ async function kill(arena: Arena, victims: readonly Victim[], whom: "primary" | 
   };
 }
 
-function stopped(ms: number, target: Target): FaultKind {
+function stopped(whom: "primary" | "group", ms: number, target: Target): FaultKind {
   return {
-    name: `node stopped for ${ms / 1_000} s`,
+    name: `${whom === "group" ? "node" : "primary"} stopped for ${ms / 1_000} s`,
     victims: 1,
     target,
-    pairs: true,
+    // While NATS is down as well nobody is evicted, and nothing ends.
+    pairs: whom === "group",
     begin: async (arena, victims) => {
       for (const { node } of victims) arena.closeToClients(node);
       const begun = silent(victims, ms);
-      for (const { node } of victims) node.signal("SIGSTOP", "group");
-      return { ...begun, end: async () => victims.forEach(({ node }) => node.signal("SIGCONT", "group")) };
+      for (const { node } of victims) node.signal("SIGSTOP", whom);
+      return {
+        ...begun,
+        // Its workers answer until the node's deadline, and are given up then.
+        fatal: whom === "primary",
+        end: async () => victims.forEach(({ node }) => node.signal("SIGCONT", whom)),
+      };
+    },
+  };
+}
+
+function natsDown(ms: number): FaultKind {
+  return {
+    name: `NATS down for ${ms / 1_000} s`,
+    victims: 0,
+    target: NOTHING_ENDS,
+    pairs: true,
+    begin: async ({ nats }) => {
+      const atMs = performance.now();
+      await nats.kill();
+      return { ...harmless(ms), atMs, end: () => nats.start() };
+    },
+  };
+}
+
+function badWeather(name: string, weather: Weather, target?: Target): FaultKind {
+  return {
+    name,
+    victims: 1,
+    needs: "weather",
+    ...(target === undefined ? {} : { target }),
+    pairs: true,
+    begin: async ({ network }, victims, draws) => {
+      // A stream of draws of its own: how many packets there are must not change what is chosen next.
+      const seed = Math.floor(draws.next() * 2 ** 32);
+      for (const { node } of victims) await network.weather(node.place, weather, seed);
+      return {
+        ...silent(victims, CUT_MS),
+        end: async () => {
+          for (const { node } of victims) await network.weather(node.place, undefined, seed);
+        },
+      };
     },
   };
 }
@@ -352,8 +454,8 @@ function cutOff(
       ];
       const cuts = own.flatMap(({ address }) =>
         others.flatMap((other): Cut[] => [
-          ...(way === "from" ? [] : [{ from: address, to: other.address, percent: 100 }]),
-          ...(way === "to" ? [] : [{ from: other.address, to: address, percent: 100 }]),
+          ...(way === "from" ? [] : [{ from: address, to: other.address }]),
+          ...(way === "to" ? [] : [{ from: other.address, to: address }]),
         ]),
       );
       const undo = arena.cut(cuts);

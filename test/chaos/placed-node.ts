@@ -2,6 +2,7 @@
 // that it can see. Ends when the test ends, as its IPC channel tells it.
 
 import { spawn } from "node:child_process";
+import { closeSync, openSync } from "node:fs";
 import path from "node:path";
 import type { NodeInfo } from "#node";
 import { parseJson, list, integer, record } from "#proto";
@@ -28,6 +29,10 @@ export interface NodeWish {
   readonly drainMs: number;
   readonly socketDir: string;
   readonly extraEnv: Readonly<Record<string, string>>;
+  /** Where its output goes, unless to `lines`. */
+  readonly logFile?: string;
+  /** Default: a minute. */
+  readonly readyMs?: number;
 }
 
 export interface WorkerNow {
@@ -47,6 +52,7 @@ export interface PlacedNode extends NodeInfo {
 
 export async function startPlacedNode(id: string, place: Place, wish: NodeWish): Promise<PlacedNode> {
   const [command, ...args] = [...place.under, process.execPath, MESH, "node", APP];
+  const output = wish.logFile === undefined ? "pipe" : openSync(wish.logFile, "a");
   const child = spawn(command, args, {
     env: {
       ...process.env,
@@ -66,9 +72,10 @@ export async function startPlacedNode(id: string, place: Place, wish: NodeWish):
       MESH_SOCKET_DIR: wish.socketDir,
       ...wish.extraEnv,
     },
-    stdio: ["ignore", "pipe", "pipe", "ipc"],
+    stdio: ["ignore", output, output, "ipc"],
     detached: true,
   });
+  if (typeof output === "number") closeSync(output);
   const pid = child.pid ?? 0;
   const lines: string[] = [];
   for (const stream of [child.stdout, child.stderr]) {
@@ -84,7 +91,10 @@ export async function startPlacedNode(id: string, place: Place, wish: NodeWish):
   }
   const exited = new Promise<void>((resolve) => child.once("close", () => resolve()));
   const info = await new Promise<NodeInfo>((resolve, reject) => {
-    const timer = setTimeout(() => reject(new Error([`${id} was not ready in time`, ...lines].join("\n"))), READY_MS);
+    const timer = setTimeout(
+      () => reject(new Error([`${id} was not ready in time`, ...lines].join("\n"))),
+      wish.readyMs ?? READY_MS,
+    );
     child.on("message", (value) => {
       const message = readNodeMessage(value);
       clearTimeout(timer);

@@ -6,12 +6,10 @@ import { violations, type Fault } from "../cluster/history.ts";
 import { seeded } from "../cluster/seeded.ts";
 import { Arena } from "./arena.ts";
 import { costTable, machineOf } from "./cost-table.ts";
-import { faultKinds, type FaultKind, type Scale } from "./faults.ts";
+import { faultKinds, LONG, SHORT, type FaultKind } from "./faults.ts";
 import { installedNats } from "./placed-nats.ts";
 import { trial, type Cost } from "./trial.ts";
 
-const SHORT: Scale = { natsDownMs: 10_000, sockets: 1_000 };
-const LONG: Scale = { natsDownMs: 40_000, sockets: 10_000 };
 const LONG_FROM_MINUTES = 8;
 const BROKEN_SHOWN = 30;
 
@@ -39,9 +37,6 @@ process.exitCode = await main();
 async function main(): Promise<number> {
   const { whyNoReplicas } = installedNats();
   if (whyNoReplicas !== undefined) say(`left out: three NATS servers (${whyNoReplicas})`);
-  say(
-    "left out: a clock that jumps (no kernel lets the clock that leases count by jump for one process; test/sim does it)",
-  );
   if (values.nats === "3" && whyNoReplicas !== undefined) return 0;
   const minutes = Number(values.minutes);
   const scale = minutes < LONG_FROM_MINUTES ? SHORT : LONG;
@@ -81,7 +76,8 @@ async function main(): Promise<number> {
 
 /** What this machine can do of the list, then pairs without an end. */
 function* order(arena: Arena, draws: ReturnType<typeof seeded>, minutes: number): Generator<readonly FaultKind[]> {
-  const able = faultKinds.filter(({ needs, name }) => {
+  const able = faultKinds.filter(({ needs, name, isLong }) => {
+    if (isLong === true && values.only.length === 0 && minutes < LONG_FROM_MINUTES) return false;
     const why = whyNot(arena, needs);
     if (why !== undefined) say(`left out: ${name} (${why})`);
     return why === undefined && (values.only.length === 0 || values.only.some((part) => name.includes(part)));
@@ -103,8 +99,8 @@ function whyNot({ network, nats }: Arena, needs: FaultKind["needs"]): string | u
       return undefined;
     case "cuts":
       return network.kind === "namespaces" ? undefined : "needs network namespaces";
-    case "delays":
-      return network.delays ? undefined : "needs network namespaces and sch_netem";
+    case "weather":
+      return network.weatherBy === undefined ? "needs network namespaces, and sch_netem or TAP devices" : undefined;
     case "disk":
       return nats.disk === undefined ? "needs the right to mount" : undefined;
     case "replicas":

@@ -1,63 +1,82 @@
-// Very many clients that lose their connections at the same moment and are back at the next, as when a balancer in front of the mesh restarts.
+// Very many clients that lose their connections at the same moment and want them back at the next, as when a node dies or a balancer in
+// front of the mesh restarts. They are a process of their own (storm-app.ts), so that they do not hold up the clients whose requests are
+// measured beside them.
 
+import { fork } from "node:child_process";
 import { once } from "node:events";
-import { WebSocket } from "ws";
+import path from "node:path";
+import { integer, list, record } from "#proto";
 import type { PlacedNode } from "./placed-node.ts";
 
-/** Sessions that the sockets belong to. */
-const ROOMS = 100;
-/** Opened at once while the storm is prepared; the storm itself opens all at once. */
-const CALM_WIDTH = 50;
-/** As a client would try again. */
-const RETRY_MS = 100;
-const BACK_MS = 60_000;
+const APP = path.join(import.meta.dirname, "storm-app.ts");
+/** Ten thousand sockets that are opened a few at a time, on a machine that is busy. */
+const CALM_MS = 120_000;
+
+/** What the process is told. */
+export interface StormOrder {
+  /** Base URLs, as `ws://host:port`. */
+  readonly before: readonly string[];
+  readonly after: readonly string[];
+  readonly sockets: number;
+}
 
 export interface Storm {
-  readonly atMs: number;
   /** For each client, how long it was without a connection. Rejects when one is not back in a minute. */
   readonly reconnectedMs: Promise<readonly number[]>;
+  /** Breaks all connections, unless something else does. */
+  drop(): void;
   end(): Promise<void>;
 }
 
-export async function reconnectAtOnce(gateways: readonly PlacedNode[], sockets: number): Promise<Storm> {
-  const urls = Array.from({ length: sockets }, (_, at) => {
-    const { gateway = "" } = gateways[at % gateways.length] ?? {};
-    return `${gateway.replace("http", "ws")}/sessions/echo/room${at % ROOMS}`;
+/** Resolves when all are connected through the first gateways. They come back through the others. */
+export async function openStorm(
+  before: readonly PlacedNode[],
+  after: readonly PlacedNode[],
+  sockets: number,
+): Promise<Storm> {
+  const urls = (nodes: readonly PlacedNode[]): string[] => nodes.map(({ gateway }) => gateway.replace("http", "ws"));
+  const order: StormOrder = { before: urls(before), after: urls(after), sockets };
+  const child = fork(APP, [JSON.stringify(order)]);
+  const killOnExit = (): boolean => child.kill("SIGKILL");
+  process.once("exit", killOnExit);
+  const exited = once(child, "exit");
+  const opened = Promise.withResolvers<void>();
+  const back = Promise.withResolvers<readonly number[]>();
+  const fail = (why: string): void => {
+    opened.reject(new Error(why));
+    back.reject(new Error(why));
+  };
+  back.promise.catch(() => {}); // Whoever ends the storm hears of it.
+  const limit = setTimeout(() => fail("the clients of the storm could not connect in time"), CALM_MS);
+  child.on("message", (message) => {
+    const { type, value } = record(message, "message");
+    if (type === "opened") opened.resolve();
+    if (type === "back") back.resolve(list(value, "value").map((ms) => integer(ms, "ms")));
+    if (type === "failed") fail(String(value));
   });
-  const first: WebSocket[] = [];
-  for (let at = 0; at < urls.length; at += CALM_WIDTH) {
-    first.push(...(await Promise.all(urls.slice(at, at + CALM_WIDTH).map((url) => opened(url)))));
+  child.once("exit", (code) => fail(`the clients of the storm ended with ${code}`));
+  const end = async (): Promise<void> => {
+    process.removeListener("exit", killOnExit);
+    child.kill("SIGKILL");
+    await exited;
+  };
+  try {
+    await opened.promise;
+  } catch (error) {
+    await end();
+    throw error;
+  } finally {
+    clearTimeout(limit);
   }
-  const atMs = performance.now();
-  for (const socket of first) socket.terminate();
-  const again: WebSocket[] = [];
-  const reconnectedMs = Promise.all(
-    urls.map(async (url) => {
-      for (;;) {
-        try {
-          again.push(await opened(url));
-          return performance.now() - atMs;
-        } catch (error) {
-          if (performance.now() - atMs > BACK_MS) throw error;
-          await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
-        }
-      }
-    }),
-  );
   return {
-    atMs,
-    reconnectedMs,
-    end: async () => {
-      await reconnectedMs;
-      for (const socket of again) socket.terminate();
+    reconnectedMs: back.promise,
+    drop: () => child.send("drop"),
+    async end() {
+      try {
+        await back.promise;
+      } finally {
+        await end();
+      }
     },
   };
-}
-
-async function opened(url: string): Promise<WebSocket> {
-  const socket = new WebSocket(url, { perMessageDeflate: false });
-  const failed = new Promise<never>((_, reject) => socket.on("error", reject));
-  failed.catch(() => {}); // After it was open, `close` is what ends it.
-  await Promise.race([once(socket, "open"), failed]);
-  return socket;
 }

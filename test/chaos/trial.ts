@@ -8,8 +8,8 @@ import { hostsOf, type Asked } from "../cluster/traffic.ts";
 import type { Arena, Victim } from "./arena.ts";
 import type { Begun, FaultKind, Scale, Target } from "./faults.ts";
 
-/** Beyond every wait of the mesh: 48 s when more than half of a view is silent. */
-const BACK_MS = 70_000;
+/** Beyond every wait of the mesh: 78 s when more than half of a view is silent. */
+const BACK_MS = 100_000;
 /** Requests that wait in a node that fell silent, to be served by it if nothing keeps it from that when it wakes up. */
 const HELD_MAX = 40;
 /** An answer that left in time has arrived by then. */
@@ -29,7 +29,10 @@ export interface Cost {
   readonly backMs: readonly number[];
   readonly failedThere: number;
   readonly failedElsewhere: number;
-  readonly slowestElsewhereMs: number;
+  /** Of each request elsewhere, from the fault until all worked again. */
+  readonly elsewhereMs: readonly number[];
+  /** Changes of the view. */
+  readonly epochs: number;
 }
 
 export interface Judged {
@@ -43,12 +46,14 @@ export interface Judged {
 /** The mesh must be whole, and is so again at the end. */
 export async function trial(arena: Arena, kinds: readonly FaultKind[], draws: Draws, scale: Scale): Promise<Judged> {
   const { traffic } = arena;
+  await arena.receive(kinds.find(({ guest }) => guest !== undefined)?.guest);
   const from = await arena.newNames();
   const names = new Set(arena.names);
   const calm = traffic.history.slice(from).filter((one) => names.has(one.session));
   const hosts = hostsOf(calm);
   const instances = instancesOf(calm);
   const groups = await victimsOf(arena, kinds, draws);
+  const epochBefore = arena.views.last?.epoch ?? 0;
   const faults = await Promise.all(
     kinds.map(async (kind, at) => {
       const victims = groups[at] ?? [];
@@ -101,6 +106,7 @@ export async function trial(arena: Arena, kinds: readonly FaultKind[], draws: Dr
       instances,
       after,
       detectMs: detected(arena, faults, atMs),
+      epochs: (arena.views.last?.epoch ?? 0) - epochBefore,
     });
   } finally {
     fresh.abort();
@@ -122,6 +128,7 @@ interface Done {
   /** Since the calm before. */
   readonly after: readonly Asked[];
   readonly detectMs: number | undefined;
+  readonly epochs: number;
 }
 
 function judge(done: Done): Judged {
@@ -150,7 +157,8 @@ function judge(done: Done): Judged {
     backMs: done.backMs,
     failedThere: failed.filter((one) => !isElsewhere(one)).length,
     failedElsewhere: failed.filter(isElsewhere).length,
-    slowestElsewhereMs: Math.max(0, ...elsewhere.map((one) => one.endedMs - one.startedMs)),
+    elsewhereMs: elsewhere.map((one) => one.endedMs - one.startedMs),
+    epochs: done.epochs,
   };
   // Once others took over, it starts nothing and lets nothing out. Answers that passed other nodes may have been under way.
   const late = after.filter(

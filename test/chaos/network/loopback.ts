@@ -11,11 +11,11 @@ export function loopback(why: string): Network {
   return {
     kind: "loopback",
     remarks: [`no network namespaces, so nothing is cut, slowed or lost: ${why}`],
-    delays: false,
+    weatherBy: undefined,
     add: (name) => ({ name, address: `127.${block + 2}.0.${++places + 1}`, under: [] }),
     impose: (cuts) => (cuts.length > 0 ? refuse() : undefined),
     cable: refuse,
-    delay: refuse,
+    weather: refuse,
     close() {},
   };
 }

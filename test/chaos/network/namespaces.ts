@@ -5,7 +5,9 @@
 import { execFileSync } from "node:child_process";
 import { existsSync } from "node:fs";
 import os from "node:os";
-import type { Cut, Network, Place } from "./port.ts";
+import { seeded } from "../../cluster/seeded.ts";
+import type { Cut, Network, Place, Weather } from "./port.ts";
+import { openWire, type Wire } from "./wire.ts";
 
 const PREFIX = "mesh-chaos-";
 /** For our cable to the bridge: names of interfaces have 15 characters at most. */
@@ -27,6 +29,16 @@ export function whyNoNamespaces(): string | undefined {
   return undefined;
 }
 
+/** Why frames cannot be carried by this process, or undefined. */
+function whyNoTaps(): string | undefined {
+  if (!existsSync("/dev/net/tun")) return "there is no /dev/net/tun";
+  return has("perl") ? undefined : "perl is not installed";
+}
+
+function netemArgs({ delayMs, jitterMs, lossPercent }: Weather): string[] {
+  return ["delay", `${delayMs}ms`, `${jitterMs}ms`, "loss", `${lossPercent}%`];
+}
+
 /** Throws what the failed command said; nothing is left then. */
 export function openNamespaces(): Network {
   removeStale();
@@ -36,26 +48,20 @@ export function openNamespaces(): Network {
   const cable = `${CABLE}${process.pid}`;
   const portOf = (place: Place): string => `p-${place.name}`;
   const places: Place[] = [];
+  const wires = new Map<string, Wire>();
   const close = (): void => {
     process.removeListener("exit", close);
+    for (const wire of wires.values()) wire.close();
     // The cables go with the namespaces at their ends.
     for (const name of [...places.map((place) => nameOf(place.name)), hub]) removeNamespace(name);
   };
   process.once("exit", close);
-  const plug = (port: string): void => {
-    run("ip", ["-n", hub, "link", "set", port, "master", "br0"]);
+  const plug = (port: string, bridge = "br0"): void => {
+    run("ip", ["-n", hub, "link", "set", port, "master", bridge]);
     run("ip", ["-n", hub, "link", "set", port, "up"]);
   };
   const impose = (cuts: readonly Cut[]): void => {
-    const rules = cuts.map(({ from, to, percent }) =>
-      [
-        ...(from === undefined ? [] : [`ip saddr ${from}`]),
-        ...(to === undefined ? [] : [`ip daddr ${to}`]),
-        ...(percent < 100 ? [`numgen random mod 100 < ${percent}`] : []),
-        ...(from === undefined && to === undefined ? ["ip protocol tcp"] : []),
-        "drop",
-      ].join(" "),
-    );
+    const rules = cuts.map(({ from, to }) => `ip saddr ${from} ip daddr ${to} drop`);
     // One transaction: there is no moment without rules.
     const table = [
       "table bridge chaos {",
@@ -82,13 +88,47 @@ export function openNamespaces(): Network {
     close();
     throw error;
   }
-  const delays = works("tc", ["-n", hub, "qdisc", "add", "dev", "p-test", "root", "netem", "delay", "0ms"]);
-  if (delays) run("tc", ["-n", hub, "qdisc", "del", "dev", "p-test", "root"]);
+  const hasNetem = works("tc", ["-n", hub, "qdisc", "add", "dev", "p-test", "root", "netem", "delay", "0ms"]);
+  if (hasNetem) run("tc", ["-n", hub, "qdisc", "del", "dev", "p-test", "root"]);
+  const whyNoWires = hasNetem ? undefined : whyNoTaps();
+
+  /** In one direction each. */
+  const netem = (place: Place, weather: Weather | undefined): void => {
+    for (const [where, device] of [
+      [hub, portOf(place)],
+      [nameOf(place.name), "eth0"],
+    ] as const) {
+      const how = weather === undefined ? ["del", "dev", device, "root"] : ["replace", "dev", device, "root", "netem"];
+      run("tc", ["-n", where, "qdisc", ...how, ...(weather === undefined ? [] : netemArgs(weather))]);
+    }
+  };
+  /** The cable ends at a bridge of its own then, and a wire leads on from there. */
+  const rewire = async (place: Place, weather: Weather | undefined, seed: number): Promise<void> => {
+    const own = `b-${place.name}`;
+    const ends = [`i-${place.name}`, `o-${place.name}`] as const;
+    wires.get(place.name)?.close();
+    if (wires.delete(place.name)) {
+      plug(portOf(place));
+      run("ip", ["-n", hub, "link", "del", own]);
+    }
+    if (weather === undefined) return;
+    const under = ["nsenter", `--net=/run/netns/${hub}`];
+    wires.set(place.name, await openWire(ends, { under }, weather, seeded(seed)));
+    run("ip", ["-n", hub, "link", "add", own, "type", "bridge"]);
+    run("ip", ["-n", hub, "link", "set", own, "up"]);
+    plug(ends[0], own);
+    plug(ends[1]);
+    plug(portOf(place), own);
+  };
 
   return {
     kind: "namespaces",
-    remarks: delays ? [] : ["this kernel has no sch_netem: packets can be lost, but not delayed"],
-    delays,
+    remarks: [
+      hasNetem
+        ? "packets are late and lost by sch_netem"
+        : `this kernel has no sch_netem: packets ${whyNoWires === undefined ? "are late and lost by way of TAP devices" : `are neither late nor lost, for ${whyNoWires}`}`,
+    ],
+    weatherBy: hasNetem ? "sch_netem" : whyNoWires === undefined ? "TAP devices" : undefined,
     add(name) {
       const place: Place = {
         name,
@@ -106,14 +146,9 @@ export function openNamespaces(): Network {
     },
     impose,
     cable: (place, state) => run("ip", ["-n", hub, "link", "set", portOf(place), state]),
-    delay(place, ms) {
-      for (const [where, device] of [
-        [hub, portOf(place)],
-        [nameOf(place.name), "eth0"],
-      ] as const) {
-        const how = ms === 0 ? ["del", "dev", device, "root"] : ["replace", "dev", device, "root", "netem"];
-        run("tc", ["-n", where, "qdisc", ...how, ...(ms === 0 ? [] : ["delay", `${ms}ms`])]);
-      }
+    async weather(place, weather, seed) {
+      if (hasNetem) netem(place, weather);
+      else await rewire(place, weather, seed);
     },
     close,
   };

@@ -9,28 +9,34 @@ export interface Place {
   readonly under: readonly string[];
 }
 
-/** What is dropped of the IP packets from one address to another. `undefined` is everybody, the clients too. */
+/** The IP packets from one address to another are dropped. */
 export interface Cut {
-  readonly from: string | undefined;
-  readonly to: string | undefined;
-  /** 1 to 100; 100 drops all. */
-  readonly percent: number;
+  readonly from: string;
+  readonly to: string;
+}
+
+/** What becomes of every packet, and each for itself, so that jitter changes their order. */
+export interface Weather {
+  readonly delayMs: number;
+  /** Delays differ by so much either way. */
+  readonly jitterMs: number;
+  readonly lossPercent: number;
 }
 
 export interface Network {
   readonly kind: "namespaces" | "loopback";
   /** Why it is this kind and what it cannot do, for the reader of the table. */
   readonly remarks: readonly string[];
-  /** Whether packets can be delayed. */
-  readonly delays: boolean;
+  /** What makes packets late and loses them, if anything can. */
+  readonly weatherBy: "sch_netem" | "TAP devices" | undefined;
   /** A place more. */
   add(name: string): Place;
   /** These and no others, from now on. Packets on their way already arrive. */
   impose(cuts: readonly Cut[]): void;
   /** Pulls the place's cable, or plugs it in again. */
   cable(place: Place, state: "up" | "down"): void;
-  /** Delays every packet to and from the place; 0 ends that. */
-  delay(place: Place, ms: number): void;
+  /** For all packets to the place and for all from it; `undefined` ends it. The seed repeats what is lost, as far as packets repeat. */
+  weather(place: Place, weather: Weather | undefined, seed: number): Promise<void>;
   /** Removes every place. Call it when no process runs in one any more. */
   close(): void;
 }
