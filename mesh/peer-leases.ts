@@ -31,6 +31,8 @@ const TICKS_PER_HEARTBEAT = 4;
  */
 const SPREAD_MS_PER_NODE = 1;
 const SPREAD_MS_MAX = 250;
+/** Proofs wait so long for company: to look at all members for each of five hundred proofs would cost more than the evictions. */
+const GONE_MS = 2;
 /** A lease of no member that has not changed for so long belongs to nobody: a mark of an eviction, or of a join that failed. */
 const ORPHAN_MS = 600_000;
 
@@ -64,6 +66,7 @@ export class PeerLeases {
   #changed = false;
   #marks = 0;
   #cancel: (() => void) | undefined;
+  #cancelGone: (() => void) | undefined;
   readonly #closing = new AbortController();
   #stopped = false;
 
@@ -77,7 +80,10 @@ export class PeerLeases {
       onEnd: (node) => this.#silence.ended(node.id, node.incarnation),
       onGone: (node) => {
         this.#silence.gone(node.id, node.incarnation, options.clock.now());
-        this.#evictDue(node.id);
+        this.#cancelGone ??= options.clock.timer(GONE_MS, () => {
+          this.#cancelGone = undefined;
+          this.#evictDue();
+        });
       },
     });
   }
@@ -96,6 +102,7 @@ export class PeerLeases {
     this.#stopped = true;
     this.#closing.abort();
     this.#cancel?.();
+    this.#cancelGone?.();
     this.#evidence.stop();
   }
 
@@ -201,9 +208,9 @@ export class PeerLeases {
     this.#evictDue();
   }
 
-  #evictDue(only?: string): void {
+  #evictDue(): void {
     if (this.#stopped) return;
-    for (const due of this.#silence.due(this.#options.clock.now(), only)) {
+    for (const due of this.#silence.due(this.#options.clock.now())) {
       if (this.#evicting.has(due.id)) continue;
       this.#evicting.add(due.id);
       void this.#evict(due).finally(() => this.#evicting.delete(due.id));

@@ -10,7 +10,7 @@
 // promises of others, because it has not heard of us and so did not ask us: then only silence beyond `outageCapMs` counts, unless
 // nothing of it listens. Proof that its processes are gone overrides all brakes and promises.
 
-import { rendezvousFirst } from "#placement";
+import { hash, rendezvousFirst } from "#placement";
 import type { View } from "#proto";
 
 export interface LeaseTimings {
@@ -193,8 +193,7 @@ export class Silence {
     return found;
   }
 
-  /** `only`: of this node, when nothing else has changed. */
-  due(now: number, only?: string): DueEviction[] {
+  due(now: number): DueEviction[] {
     const { suspendMs } = this.#timings;
     if (this.#view === undefined) return [];
     if (now - this.#lastContact > suspendMs) {
@@ -213,7 +212,6 @@ export class Silence {
     const due: DueEviction[] = [];
     const first = this.#firsts(unable);
     for (const [id, observed] of this.#observed) {
-      if (only !== undefined && id !== only) continue;
       const marked = observed.evicted === observed.incarnation;
       const neededMs = marked ? 0 : this.#waitMs(observed, brake);
       // Who is first weighs every node of the view: in a large mesh too dear to ask of those whom nobody would evict now.
@@ -236,10 +234,18 @@ export class Silence {
   #firsts(unable: ReadonlySet<string>): (id: string) => boolean {
     const { epoch = 0, nodes = [] } = this.#view ?? {};
     let able: string[] | undefined;
+    let hashes: number[] | undefined;
     return (id) => {
       able ??= nodes.flatMap((node) => (unable.has(node.id) ? [] : [node.id]));
-      const others = unable.has(id) ? able : able.filter((other) => other !== id);
-      return rendezvousFirst(`${id}@${epoch}`, others) === this.#self;
+      hashes ??= able.map(hash);
+      const key = `${id}@${epoch}`;
+      const first = unable.has(id)
+        ? rendezvousFirst(key, able, hashes)
+        : rendezvousFirst(
+            key,
+            able.filter((other) => other !== id),
+          );
+      return first === this.#self;
     };
   }
 

@@ -57,14 +57,23 @@ export function rendezvousOrder(key: string, members: readonly string[]): string
     .map((entry) => entry.member);
 }
 
-/** The first in that order, without working out the rest; undefined of nobody. */
-export function rendezvousFirst(key: string, members: readonly string[]): string | undefined {
+/**
+ * The first in that order, without working out the rest; undefined of nobody.
+ * @param hashes of the members, where they are at hand
+ */
+export function rendezvousFirst(
+  key: string,
+  members: readonly string[],
+  hashes: readonly number[] = members.map(hash),
+): string | undefined {
   const salt = hash(key);
   let first: string | undefined;
   let firstWeight = -1;
-  for (const member of members) {
-    const weight = avalanche(hash(member) ^ salt);
-    if (weight < firstWeight || (weight === firstWeight && first !== undefined && first < member)) continue;
+  for (let at = 0; at < members.length; at++) {
+    const weight = avalanche((hashes[at] ?? 0) ^ salt);
+    if (weight < firstWeight) continue;
+    const member = members[at] ?? "";
+    if (weight === firstWeight && first !== undefined && first < member) continue;
     first = member;
     firstWeight = weight;
   }

@@ -178,7 +178,7 @@ export const mutations: readonly Mutation[] = [
     [11],
     1,
     "mesh/peer-leases.ts",
-    "    this.#cancel?.();\n    this.#evidence.stop();",
+    "    this.#cancel?.();\n    this.#cancelGone?.();\n    this.#evidence.stop();",
     "    this.#evidence.stop();\n    this.#stopped = false;",
   ),
   mutation(

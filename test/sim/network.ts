@@ -98,7 +98,10 @@ export class Network {
 
   block(from: string, to: string): void {
     this.#blocked.add(`${from}>${to}`);
-    this.#giveUpLater((link) => !this.reaches(link.asker.node, nodeOfWorker(link.to)));
+    this.#giveUpLater(
+      () => this.#all(),
+      (link) => !this.reaches(link.asker.node, nodeOfWorker(link.to)),
+    );
   }
 
   openAll(): void {
@@ -111,17 +114,23 @@ export class Network {
 
   /** Keep-alive of all who talk to it notices, unless it goes on soon. */
   stopped(process: Process): void {
-    this.#giveUpLater((link) => process.paused && this.#endpoints.get(link.to)?.process === process);
+    this.#giveUpLater(
+      () => this.#linksTo(process),
+      () => process.paused,
+    );
   }
 
   died(process: Process, silently: boolean): void {
     const id = this.#ids.get(process);
     if (id !== undefined) {
       for (const link of [...(this.#links.get(id)?.values() ?? [])]) this.#forget(link);
-      if (!silently) for (const link of [...(this.#towards.get(id) ?? [])]) this.#closeByAnswerer(link);
+      if (!silently) for (const link of this.#linksTo(process)) this.#closeByAnswerer(link);
     }
     if (silently) {
-      this.#giveUpLater((link) => this.#endpoints.get(link.to)?.process === process);
+      this.#giveUpLater(
+        () => this.#linksTo(process),
+        () => true,
+      );
       return;
     }
     const node = [...this.#primaries.values()].find((one) => one.process === process)?.node;
@@ -361,6 +370,11 @@ export class Network {
     return [...this.#links.values()].flatMap((links) => [...links.values()]);
   }
 
+  #linksTo(process: Process): Link[] {
+    const id = this.#ids.get(process);
+    return id === undefined ? [] : [...(this.#towards.get(id) ?? [])];
+  }
+
   #whenUp(link: Link): Promise<MeshError | undefined> {
     if (link.state === "up") return Promise.resolve(undefined);
     if (link.state === "closed") return Promise.resolve(new MeshError("no_host", "the link is closed"));
@@ -430,10 +444,10 @@ export class Network {
     }
   }
 
-  #giveUpLater(isSilent: (link: Link) => boolean): void {
+  #giveUpLater(links: () => Iterable<Link>, isSilent: (link: Link) => boolean): void {
     const ms = this.random.between(KEEP_ALIVE_MS.least, KEEP_ALIVE_MS.most);
     this.timeline.after(ms, undefined, () => {
-      for (const link of this.#all()) {
+      for (const link of links()) {
         if (link.state !== "up" || !isSilent(link)) continue;
         link.answererOpen = false;
         // The asking side notices in its own time.

@@ -11,6 +11,8 @@ import type { Process, Timeline } from "./timeline.ts";
 const OPERATION_MS = 1_000;
 /** Writes that can be undone: a rewind loses some seconds. */
 const UNDO_MAX = 2_000;
+/** Beyond so many watchers some of them share each moment at which they are shown something: a thousand of them make a million events a second. */
+const LANES = 64;
 /** After it came back, a leader that was deposed may still answer reads for so long. */
 const DEPOSED_MS = 400;
 
@@ -35,6 +37,9 @@ export class Registry {
   #deposedUntil = 0;
   #revision = 0;
   readonly #undo: { readonly at: number; readonly key: string; readonly before: KvEntry | undefined }[] = [];
+  readonly #lanes = Array.from({ length: LANES }, () => new Set<RegistryClient>());
+  readonly #shownAt: number[] = [];
+  #opened = 0;
   readonly #events: RegistryEvents;
 
   constructor(timeline: Timeline, random: Random, events: RegistryEvents) {
@@ -44,9 +49,15 @@ export class Registry {
   }
 
   open(process: Process): RegistryClient {
-    const client = new RegistryClient(this, process);
+    const client = new RegistryClient(this, process, this.#opened++ % LANES);
     this.clients.add(client);
+    this.#lanes[client.lane]?.add(client);
     return client;
+  }
+
+  closed(client: RegistryClient): void {
+    this.clients.delete(client);
+    this.#lanes[client.lane]?.delete(client);
   }
 
   /** An election: nothing is answered, then a deposed leader may answer reads for a moment more. */
@@ -115,12 +126,24 @@ export class Registry {
 
   #publish(change: Change): KvWrite {
     this.writes++;
-    for (const client of this.clients) client.show(change);
+    if (this.clients.size <= LANES) for (const client of this.clients) client.show(change);
+    else this.#showMany(change);
     return { status: "written", revision: change.revision };
+  }
+
+  #showMany(change: Change): void {
+    for (const [lane, clients] of this.#lanes.entries()) {
+      const at = Math.max(this.#shownAt[lane] ?? 0, this.timeline.now + this.random.between(0.2, 4));
+      this.#shownAt[lane] = at;
+      this.timeline.after(at - this.timeline.now, undefined, () => {
+        for (const client of clients) client.showNow(change);
+      });
+    }
   }
 }
 
 export class RegistryClient implements Kv {
+  readonly lane: number;
   readonly #registry: Registry;
   readonly #process: Process;
   readonly #watches = new Set<{ readonly onEntry: (change: Change) => void; readonly onGap: () => void }>();
@@ -139,7 +162,8 @@ export class RegistryClient implements Kv {
   slowMs = 4;
   unknown = 0;
 
-  constructor(registry: Registry, process: Process) {
+  constructor(registry: Registry, process: Process, lane: number) {
+    this.lane = lane;
     this.#registry = registry;
     this.#process = process;
   }
@@ -156,7 +180,7 @@ export class RegistryClient implements Kv {
 
   /** The process that used it is gone. */
   drop(): void {
-    this.#registry.clients.delete(this);
+    this.#registry.closed(this);
   }
 
   reconnected(): void {
@@ -181,6 +205,14 @@ export class RegistryClient implements Kv {
     const at = Math.max(this.#lastShownAt, timeline.now + this.#travel());
     this.#lastShownAt = at;
     timeline.after(at - timeline.now, this.#process, deliver);
+  }
+
+  /** As one of many. */
+  showNow(change: Change): void {
+    if (this.#cut || this.blind || this.#watches.size === 0 || !this.#process.alive) return;
+    if (this.#process.paused) return this.show(change);
+    this.#registry.shown++;
+    for (const watch of this.#watches) watch.onEntry(change);
   }
 
   async get(key: string): Promise<KvEntry | undefined> {
