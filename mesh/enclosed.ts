@@ -4,3 +4,4 @@
 export { SessionCall } from "./call.ts";
 export { systemClock } from "./clock.ts";
 export { PairedLink } from "./link/paired-link.ts";
+export { Roster } from "./roster.ts";
