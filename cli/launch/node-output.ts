@@ -12,6 +12,10 @@ export class NodeOutput {
 
   constructor(quiet: boolean) {
     this.#quiet = quiet;
+    // A disk that is full costs what was to be shown, not the nodes. Without a reader the launcher ends, as ever.
+    process.stderr.on("error", (error: NodeJS.ErrnoException) => {
+      if (error.code !== "ENOSPC") throw error;
+    });
   }
 
   take(id: string, line: string): void {
