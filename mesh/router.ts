@@ -230,7 +230,7 @@ export class Router {
   /** A session server here has ended: whoever indexes it may forget it. */
   ended(id: SessionId, fence: Fence): void {
     const partition = partitionOf(id.key);
-    this.#hosted.ended(id.key, partition, fence);
+    this.#hosted.ended(id.key, fence);
     const owner = this.#directory.ownerOf(partition);
     if (owner !== undefined && owner.id !== this.#self) this.#notices.add(owner, { key: id.key, fence });
     this.#changes.notify();
@@ -602,8 +602,13 @@ export class Router {
 
   /** The only way by which a session comes to live here, so that a new owner is told of all of them. */
   #activate(id: SessionId, partition: number, fence: Fence): void {
-    this.#host.activate(id, fence);
-    this.#hosted.activated(id.key, partition, fence);
+    const placed = this.#hosted.activated(id.key, partition, fence);
+    try {
+      this.#host.activate(id, placed);
+    } catch (error) {
+      this.#hosted.ended(id.key, placed);
+      throw error;
+    }
   }
 
   // ---- keeping up with the mesh ----

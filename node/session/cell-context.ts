@@ -30,7 +30,8 @@ export class CellContext implements SessionContext {
   }
 
   get fence(): Fence {
-    return this.#cell.fence;
+    const { epoch, claim } = this.#cell.fence;
+    return { epoch, claim };
   }
 
   get log(): Log {

@@ -2,7 +2,7 @@
 
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { parseSessionKey, type Fence } from "#proto";
+import { parseSessionKey, type Fence, type SessionKey } from "#proto";
 import { partitionOf } from "#placement";
 import { HostedIndex } from "../../mesh/hosted-index.ts";
 import { PartitionSet, decodePartitions, encodePartitions } from "../../mesh/partition-set.ts";
@@ -19,26 +19,31 @@ test("tells of a set of partitions exactly what lives there, whatever started an
     fc.property(fc.array(step, { maxLength: 60 }), fc.subarray([0, 1, 2, 3, 4, 5]), (steps, asked) => {
       const index = new HostedIndex();
       const live = new Map<string, Fence>();
+      const ended: (readonly [SessionKey, Fence])[] = [];
       let claim = 0;
       for (const { key, what } of steps) {
         const fence = live.get(key);
         if (what === "start" && fence === undefined) {
-          live.set(key, { epoch: 1, claim: ++claim });
-          index.activated(key, partitionOf(key), live.get(key)!);
+          live.set(key, index.activated(key, partitionOf(key), { epoch: 1, claim: ++claim }));
         } else if (what === "end" && fence !== undefined) {
           live.delete(key);
-          index.ended(key, partitionOf(key), { ...fence });
+          index.ended(key, claim % 3 === 0 ? { epoch: fence.epoch, claim: fence.claim } : fence);
+          ended.push([key, fence]);
         } else {
           // An end of an earlier life takes nothing of the present one.
-          index.ended(key, partitionOf(key), { epoch: 0, claim: 1 });
+          index.ended(key, { epoch: 0, claim: 1 });
+          for (const [name, token] of ended) index.ended(name, token);
         }
       }
       const partitions = new PartitionSet();
       for (const partition of asked) partitions.add(partition);
       const there = [...live].filter(([key]) => asked.includes(partitionOf(parseSessionKey(key).key)));
       const byKey = (a: { key: string }, b: { key: string }): number => (a.key < b.key ? -1 : 1);
-      expect(index.in(partitions).toSorted(byKey)).toEqual(
-        there.map(([key, fence]) => ({ key, fence })).toSorted(byKey),
+      const told = index
+        .in(partitions)
+        .map(({ key, fence: { epoch, claim: of } }) => ({ key, fence: { epoch, claim: of } }));
+      expect(told.toSorted(byKey)).toEqual(
+        there.map(([key, { epoch, claim: of }]) => ({ key, fence: { epoch, claim: of } })).toSorted(byKey),
       );
     }),
   );

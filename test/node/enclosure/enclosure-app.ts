@@ -149,7 +149,8 @@ const OPTIONS = {
   maxBufferedBytes: 1_000_000,
   maxMessageBytes: 200_000,
 } satisfies SessionOptions;
-const BOUNDS = { turnBudgetMs: 1_000, heapMb: 64 } satisfies SessionOptions;
+/** A slow machine takes a second to fill a heap. */
+const BOUNDS = { turnBudgetMs: 3_000, heapMb: 64 } satisfies SessionOptions;
 
 class SharedTester extends Tester {
   static readonly options: SessionOptions = OPTIONS;
