@@ -1,6 +1,6 @@
 // Finds the session that grows while its worker runs short of memory. It measures all sessions that were active, again and again, a few
-// milliseconds at a time; one whose own objects have become more at each of several looks is named. What it shares with other
-// sessions is not counted. Never ends anything itself, and costs nothing while nobody asks.
+// milliseconds at a time, and those that allocate most in between; one whose own objects have become more at each of several looks is
+// named. What it shares with other sessions is not counted. Never ends anything itself, and costs nothing while nobody asks.
 
 import type { Footprint } from "./footprint.ts";
 
@@ -29,9 +29,14 @@ export interface Hunted {
   readonly ended: boolean;
 }
 
+/** Sessions in books between two chances to pause. */
+const STRIDE = 1_000;
+
 export interface LeakHuntOptions<Session extends Hunted> {
-  /** Those that may have grown lately, in an order that lasts. */
-  readonly sessions: () => Iterable<Session>;
+  /** Those that may have grown lately, in an order that lasts. Undefined: a chance to pause. */
+  readonly sessions: () => Iterable<Session | undefined>;
+  /** Those that allocate most, a few. They are looked at in between, since they are the likeliest to grow fast. */
+  readonly leaders: () => Iterable<Session>;
   /** `foreign`: objects at which the walk ends, beside those at which it always does. */
   readonly measure: (session: Session, foreign: (object: object) => boolean) => Generator<void, Footprint>;
   /** Once for each session whose objects cannot even be looked at; it is taken for empty. */
@@ -71,8 +76,9 @@ export class LeakHunt<Session extends Hunted> {
   #going: Generator<"on" | "rest", void> | undefined;
   #found: Finding<Session> | undefined;
   #urgent = false;
-  /** Active sessions that the passes of this round have seen. */
-  #passed = 0;
+  /** Over all active sessions, in as many passes as it takes. */
+  #round: Iterator<Session | undefined> | undefined;
+  #leadersMs = 0;
   /** Since the last one over all of them. */
   #urgentPasses = 0;
 
@@ -105,6 +111,7 @@ export class LeakHunt<Session extends Hunted> {
   /** Forgets all that was seen. */
   reset(): void {
     this.#going = undefined;
+    this.#round = undefined;
     this.#tracks.clear();
   }
 
@@ -113,29 +120,60 @@ export class LeakHunt<Session extends Hunted> {
       const beganMs = this.#options.now();
       const hurried = this.#urgent;
       for (const session of this.#ofThisPass()) {
-        if (!session.ended) yield* this.#look(session);
+        if (session === undefined) yield "on";
+        else if (!session.ended) yield* this.#look(session);
+        yield* this.#lookAtLeaders();
         // It has become urgent: the end of a pass over thousands may come too late.
         if (this.#urgent && !hurried) break;
       }
-      for (const session of this.#tracks.keys()) if (session.ended) this.#tracks.delete(session);
-      const suspect = this.#suspect();
-      if (suspect !== undefined && (yield* this.#growsAlone(...suspect))) yield* this.#name(...suspect);
-      while (this.#options.now() - beganMs < PASS_MS) yield "rest";
+      yield* this.#judge(this.#tracks);
+      while (this.#options.now() - beganMs < PASS_MS) {
+        yield "rest";
+        yield* this.#lookAtLeaders();
+      }
     }
   }
 
-  #ofThisPass(): Iterable<Session> {
-    if (this.#urgent && this.#tracks.size > 0 && ++this.#urgentPasses < URGENT_WHOLE_PASSES) return this.#largest();
-    this.#urgentPasses = 0;
-    const all = [...this.#options.sessions()];
-    const from = this.#passed < all.length ? this.#passed : 0;
-    this.#passed = from + PASS_MAX;
-    return new Set([...all.slice(from, this.#passed), ...this.#largest()]);
+  *#lookAtLeaders(): Generator<"on", void> {
+    const nowMs = this.#options.now();
+    if (nowMs - this.#leadersMs < PASS_MS) return;
+    this.#leadersMs = nowMs;
+    const leaders = [...this.#options.leaders()].filter((session) => !session.ended);
+    for (const session of leaders) yield* this.#look(session);
+    const tracks = leaders.flatMap((session): [Session, Track][] => {
+      const track = this.#tracks.get(session);
+      return track === undefined ? [] : [[session, track]];
+    });
+    yield* this.#judge(tracks);
   }
 
-  #largest(): Session[] {
-    const largest = [...this.#tracks].sort(([, one], [, other]) => other.lastBytes - one.lastBytes);
-    return largest.slice(0, LARGEST_MAX).map(([session]) => session);
+  *#ofThisPass(): Generator<Session | undefined, void> {
+    const largest = yield* this.#largest();
+    yield* largest;
+    if (this.#urgent && this.#tracks.size > 0 && ++this.#urgentPasses < URGENT_WHOLE_PASSES) return;
+    this.#urgentPasses = 0;
+    for (let left = PASS_MAX; left > 0; left--) {
+      this.#round ??= this.#options.sessions()[Symbol.iterator]();
+      const { done, value } = this.#round.next();
+      if (done === true) {
+        this.#round = undefined;
+        return;
+      }
+      if (value === undefined || !largest.has(value)) yield value;
+    }
+  }
+
+  *#largest(): Generator<undefined, ReadonlySet<Session>> {
+    const largest: { readonly session: Session; readonly bytes: number }[] = [];
+    let seen = 0;
+    for (const [session, { lastBytes: bytes }] of this.#tracks) {
+      if (++seen % STRIDE === 0) yield undefined;
+      if (bytes <= (largest[LARGEST_MAX - 1]?.bytes ?? -1)) continue;
+      const at = largest.findIndex((one) => one.bytes < bytes);
+      largest.splice(at === -1 ? largest.length : at, 0, { session, bytes });
+      largest.length = Math.min(largest.length, LARGEST_MAX);
+    }
+    return new Set(largest.map(({ session }) => session));
   }
 
   *#look(session: Session): Generator<"on", void> {
@@ -158,18 +196,23 @@ export class LeakHunt<Session extends Hunted> {
     return { firstBytes: bytes, firstMs: this.#options.now(), lastBytes: bytes, highBytes: bytes, rises: 0, shared };
   }
 
-  /** Who grew most, if that is enough. */
-  #suspect(): [Session, Track] | undefined {
-    const nowMs = this.#options.now();
+  /** Names the one of them that grew most, if that is enough. */
+  *#judge(tracks: Iterable<[Session, Track]>): Generator<"on", void> {
     let most: [Session, Track] | undefined;
-    for (const [session, track] of this.#tracks) {
+    let seen = 0;
+    for (const [session, track] of tracks) {
+      if (++seen % STRIDE === 0) yield "on";
+      if (session.ended) {
+        this.#tracks.delete(session);
+        continue;
+      }
       const enough = this.#urgent
         ? track.rises >= URGENT_RISES_MIN
-        : track.rises >= RISES_MIN && nowMs - track.firstMs >= GROWING_MS;
+        : track.rises >= RISES_MIN && this.#options.now() - track.firstMs >= GROWING_MS;
       if (!enough || grownBytes(track) < this.#options.growthBytesMin) continue;
       if (most === undefined || grownBytes(track) > grownBytes(most[1])) most = [session, track];
     }
-    return most;
+    if (most !== undefined && (yield* this.#growsAlone(...most))) yield* this.#name(...most);
   }
 
   /** False: what grew is not its own, as far as other sessions show; from now on that does not count. */
@@ -177,8 +220,9 @@ export class LeakHunt<Session extends Hunted> {
     const { seen, bytes } = yield* this.#measured(session, track.shared);
     const shared = new Set<object>();
     let witnesses = WITNESSES_MAX;
-    for (const other of [...this.#options.sessions()]) {
-      if (other === session || other.ended) continue;
+    for (const other of this.#options.sessions()) {
+      if (other === undefined) yield "on";
+      if (other === undefined || other === session || other.ended) continue;
       if (witnesses-- === 0) break;
       yield* this.#measured(other, (object) => {
         if (!seen.has(object)) return false;

@@ -8,6 +8,8 @@ import { messageOf, type MeshError } from "#proto";
 import type { Log, LogFields } from "../log.ts";
 import type { Cell } from "../session/cell.ts";
 import { SessionKilled } from "../session/session-killed.ts";
+import { AllocationWatch } from "./allocation-watch.ts";
+import type { Kept } from "./growth-proof.ts";
 import { LeakHunt, type Finding } from "./leak-hunt.ts";
 import { Pressure } from "./pressure.ts";
 import { PrivateFields } from "./private-fields.ts";
@@ -27,6 +29,8 @@ const ACTIVE_MS = 5_000;
 /** Growth of a session that is a leak: a part of the limit, but no less than what sessions may well need. */
 const GROWTH_SHARE = 0.02;
 const GROWTH_BYTES_MIN = 8 * 1024 * 1024;
+/** It must have kept so much over such a time, or else it may be building one answer. */
+const KEPT_MS = 500;
 /** A session that holds such a part of what is in use is ended before all others are. */
 const MOST = 0.25;
 /** Part of the sessions that are stopped early after each collection that left the worker full, and at least how many. */
@@ -46,7 +50,7 @@ export interface MemoryGuardOptions {
   readonly log: Log;
   readonly host: {
     readonly size: number;
-    active(withinMs: number): Iterable<Cell>;
+    active(withinMs: number): Iterable<Cell | undefined>;
     kill(key: Cell["id"]["key"], error: MeshError): void;
     stopIdle(count: number): number;
   };
@@ -60,7 +64,9 @@ export class MemoryGuard {
   readonly #options: MemoryGuardOptions;
   readonly #privateFields = new PrivateFields();
   readonly #limitBytes = limitBytes();
+  readonly #growthBytesMin = Math.max(GROWTH_BYTES_MIN, GROWTH_SHARE * this.#limitBytes);
   readonly #pressure: Pressure;
+  readonly #allocations = new AllocationWatch();
   readonly #hunt: LeakHunt<Cell>;
   readonly #collections = new PerformanceObserver((list) => {
     if (list.getEntries().some(isMajor)) this.#collected();
@@ -79,12 +85,13 @@ export class MemoryGuard {
     this.#pressure = new Pressure({ markBytes: options.mark * this.#limitBytes, patienceMs: options.patienceMs });
     this.#hunt = new LeakHunt({
       sessions: () => options.host.active(ACTIVE_MS),
+      leaders: () => this.#allocations.leaders(),
       measure: (cell, foreign) => sessionFootprint(cell, this.#privateFields, foreign),
       onUnmeasurable: (cell, error) => {
         const fields = { session: cell.id.key, error: messageOf(error) };
         options.log.warn("what a session holds cannot be measured", fields);
       },
-      growthBytesMin: Math.max(GROWTH_BYTES_MIN, GROWTH_SHARE * this.#limitBytes),
+      growthBytesMin: this.#growthBytesMin,
       now: () => performance.now(),
     });
     this.#lookIn(READ_MS);
@@ -93,6 +100,7 @@ export class MemoryGuard {
   close(): void {
     clearTimeout(this.#timer);
     this.#collections.disconnect();
+    this.#allocations.close();
     this.#privateFields.close();
   }
 
@@ -114,7 +122,9 @@ export class MemoryGuard {
     // Set first: what follows may fail, and sessions may be ended by it.
     this.#lookIn(urgent ? URGENT_PAUSE_MS : PAUSE_MS);
     const finding = this.#hunt.run(urgent ? URGENT_SLICE_MS : SLICE_MS, urgent);
+    const kept = urgent ? this.#keptMost() : undefined;
     if (finding !== undefined) this.#endLeak(finding);
+    else if (kept !== undefined) this.#endKept(kept);
     else if (this.#full) this.#relieve();
   }
 
@@ -123,6 +133,7 @@ export class MemoryGuard {
     if (!this.#observing) return;
     this.#observing = false;
     this.#collections.disconnect();
+    this.#allocations.close();
     this.#hunt.reset();
     this.#noteFull(false);
   }
@@ -131,6 +142,7 @@ export class MemoryGuard {
     if (this.#observing) return;
     this.#observing = true;
     this.#collections.observe({ entryTypes: ["gc"] });
+    this.#allocations.open(performance.now());
   }
 
   /** After a full collection. */
@@ -139,6 +151,7 @@ export class MemoryGuard {
     this.#collectedMs = performance.now();
     this.#freed = false;
     this.#pressure.collected(usedBytes(), this.#collectedMs);
+    this.#allocations.collected(this.#collectedMs);
     this.#noteFull(this.#pressure.level === "full");
     if (!this.#full) return;
     const { host } = this.#options;
@@ -174,6 +187,11 @@ export class MemoryGuard {
       this.#end(largest.session, "memory share", largest.bytes, {}, `it held ${mib(largest.bytes)} MiB`);
       return;
     }
+    const kept = this.#keptMost();
+    if (kept !== undefined) {
+      this.#endKept(kept);
+      return;
+    }
     this.#givenUp = true;
     this.#options.log.error("this worker stays short of memory and no session is to blame; it will be replaced", {
       ...this.#figures(),
@@ -188,6 +206,19 @@ export class MemoryGuard {
     this.#end(session, "memory leak", bytes, { grownMb, grownMs }, how);
   }
 
+  /** Not found by what it holds, but nobody else can have made what stays. */
+  #keptMost(): Kept<Cell> | undefined {
+    const kept = this.#allocations.most();
+    if (kept === undefined || kept.bytes < this.#growthBytesMin) return undefined;
+    return performance.now() - kept.sinceMs >= KEPT_MS ? kept : undefined;
+  }
+
+  #endKept({ session, bytes, sinceMs }: Kept<Cell>): void {
+    const grownMs = Math.round(performance.now() - sinceMs);
+    const how = `it made ${mib(bytes)} MiB within ${grownMs} ms that stay in use`;
+    this.#end(session, "memory leak", bytes, { grownMb: mib(bytes), grownMs }, how);
+  }
+
   #end(cell: Cell, reason: "memory leak" | "memory share", bytes: number, more: LogFields, how: string): void {
     const { key } = cell.id;
     this.#freed = true;
@@ -195,6 +226,8 @@ export class MemoryGuard {
     this.#options.log.error("session killed", fields);
     const why = `the session was ended by force: ${how} while its worker ran out of memory (${reason})`;
     this.#options.host.kill(key, new SessionKilled(reason, why, { session: key }));
+    // What has been seen of others is in doubt until a collection has taken away what this one held.
+    this.#allocations.restart(performance.now());
   }
 
   #figures(): LogFields {

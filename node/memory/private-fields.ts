@@ -13,8 +13,10 @@ interface Tray {
   found: readonly unknown[];
 }
 
-/** Scopes of one call each. What is left out, such as that of a module, belongs to all who know the code. */
-const OWN_SCOPES = /^(?:Closure|Block|Local|Catch|With Block)/;
+/** Scopes of one call each, but for that in which the mesh makes its promise timers: whatever waits for one leads there. */
+const OWN_SCOPE = /^(?:Closure(?! \(timerPromises\))|Block|Local|Catch|With Block)/;
+/** What a module of Node or of CommonJS keeps its variables in: it is a function without a name to V8. */
+const WRAPPER = "Closure";
 
 export class PrivateFields {
   readonly #session = new Session();
@@ -59,7 +61,7 @@ export class PrivateFields {
         .flatMap((property) => this.#propertiesOf(memberOf(property, "value"), "result"))
         .map((property) => memberOf(property, "value"));
       return scopes
-        .filter((scope) => OWN_SCOPES.test(String(memberOf(scope, "description"))))
+        .slice(0, ownScopes(scopes.map((scope) => String(memberOf(scope, "description")))))
         .flatMap((scope) => argumentsOf(this.#propertiesOf(scope, "result")));
     });
   }
@@ -122,6 +124,12 @@ export class PrivateFields {
     });
     return Array.isArray(properties) ? properties : [];
   }
+}
+
+/** How many of them, the inmost first, are of one call each; what a module keeps belongs to all who know the code. */
+function ownScopes(scopes: readonly string[]): number {
+  const own = scopes.findIndex((scope) => !OWN_SCOPE.test(scope));
+  return scopes[own]?.startsWith("Module") !== true && scopes[own - 1] === WRAPPER ? own - 1 : Math.max(0, own);
 }
 
 /** For `#call`. Numbers and the like have no size of their own. */

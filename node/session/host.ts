@@ -30,6 +30,8 @@ import { turns } from "./turns.ts";
 const IDLE_STOPS_MAX = 2_000;
 /** Cells resumed in one turn of the event loop after the lease opens again, so that sockets and timers get their turns in between. */
 const RESUMES_MAX = 64;
+/** Inactive sessions that are passed at a time. Too large: stalls a worker of a million sessions. */
+const ACTIVE_STRIDE = 10_000;
 
 export interface SessionHostOptions {
   readonly application: MeshApplication;
@@ -76,8 +78,8 @@ export interface SessionHostControl extends SessionHost {
 
 /** The host of sessions that share the memory of this process. */
 export interface SharedSessionHost extends SessionHostControl {
-  /** Sessions that did something within that time. */
-  active(withinMs: number): Iterable<Cell>;
+  /** Sessions that did something within that time. Undefined: many others were passed, a chance to pause. */
+  active(withinMs: number): Iterable<Cell | undefined>;
   /**
    * Ends idle sessions before their time, in order; those first that have been idle for longest. Leaves alone what a timer keeps, and
    * classes that never idle. Returns how many it stops, `count` at most.
@@ -194,9 +196,13 @@ class Host implements SharedSessionHost, CellHost {
     });
   }
 
-  *active(withinMs: number): Iterable<Cell> {
-    const sinceMs = this.nowMs - withinMs;
-    for (const cell of this.#cells.values()) if (cell.activeAt >= sinceMs) yield cell;
+  *active(withinMs: number): Iterable<Cell | undefined> {
+    let passed = 0;
+    for (const cell of this.#cells.values()) {
+      // Whoever goes on after a pause wants those of then.
+      if (cell.activeAt >= this.nowMs - withinMs) yield cell;
+      else if (++passed % ACTIVE_STRIDE === 0) yield undefined;
+    }
   }
 
   stopIdle(count: number): number {

@@ -9,6 +9,9 @@ const CHUNK_BYTES = 256 * 1024;
 /** With records each time: some 9 MB a second. */
 const LEAK_MS = 25;
 
+/** From the mark to the end of the heap in 2 s. */
+const FAST_LEAK_MS = 5;
+
 /** What nobody can be blamed for. */
 const hoard: unknown[] = [];
 
@@ -62,6 +65,23 @@ class Leaky extends SessionServer {
         setInterval(() => log.push(...records()), LEAK_MS);
         break;
       }
+      case "local": {
+        const log: object[] = [];
+        for (;;) {
+          log.push(...records());
+          await sleep(LEAK_MS);
+        }
+      }
+      case "local-buffers": {
+        const log: Buffer[] = [];
+        for (;;) {
+          log.push(Buffer.alloc(CHUNK_BYTES, 1));
+          await sleep(LEAK_MS);
+        }
+      }
+      case "fast":
+        setInterval(() => this.objects.push(...records()), FAST_LEAK_MS);
+        break;
       case "blob":
         // Large, but it does not grow.
         this.buffers.push(Buffer.alloc(Number(new URL(request.url).searchParams.get("bytes")), 1));

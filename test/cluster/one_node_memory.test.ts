@@ -99,6 +99,26 @@ describe("a session that keeps more and more", () => {
     });
   });
 
+  test.for(["local-buffers"])(
+    "in a variable of a function that waits, as %s, ends alone, and its request with it",
+    async (how) => {
+      await livesThrough(async () => {
+        const answer = fetch(`${gateway}/sessions/leaky/${how}?how=${how}`).then((response) => response.text());
+        await eventually(() => killsOf(`leaky/${how}`) === 1, FOUND_MS);
+        // Where the request has not run into its time limit before.
+        expect(await answer).toMatch(/session_killed|timeout/);
+      });
+      await ask(gateway, `leaky/${how}`);
+    },
+  );
+
+  test("so fast that its worker would be gone in two seconds ends alone", async () => {
+    await livesThrough(async () => {
+      await ask(gateway, "leaky/fast", "?how=fast");
+      await eventually(() => killsOf("leaky/fast") === 1, FOUND_MS);
+    });
+  });
+
   test("with each message of a socket ends with 1011", async () => {
     const socket = new WebSocket(`${gateway.replace("http", "ws")}/sessions/leaky/socket`);
     await new Promise((resolve) => socket.once("open", resolve));
@@ -123,7 +143,7 @@ describe("a session that keeps more and more", () => {
     expect(await ask(gateway, "leaky/large")).toEqual(large);
     expect(mesh?.output).not.toContain("will be replaced");
     expect(mesh?.output).not.toContain("a worker died");
-    expect(mesh?.output.split("session killed").length).toBe(10);
+    expect(mesh?.output.split("session killed").length).toBe(12);
   });
 });
 

@@ -2,7 +2,7 @@
 
 import { beforeEach, expect, test } from "vitest";
 import type { Footprint } from "../../../node/memory/footprint.ts";
-import { LeakHunt, type Finding } from "../../../node/memory/leak-hunt.ts";
+import { LeakHunt, type Finding, type LeakHuntOptions } from "../../../node/memory/leak-hunt.ts";
 
 const MIB = 1024 * 1024;
 /** One pass, with time in it. */
@@ -19,14 +19,18 @@ interface Fake {
 let nowMs: number;
 let sessions: Fake[];
 let hunt: LeakHunt<Fake>;
+let leaders: Fake[];
+let options: LeakHuntOptions<Fake>;
 let unmeasurable: string[];
 
 beforeEach(() => {
   nowMs = 0;
   sessions = [];
+  leaders = [];
   unmeasurable = [];
-  hunt = new LeakHunt<Fake>({
+  options = {
     sessions: () => sessions,
+    leaders: () => leaders,
     measure: function* (session, foreign): Generator<void, Footprint> {
       yield;
       const seen = new Set(session.holds.filter((object) => !foreign(object)));
@@ -36,7 +40,8 @@ beforeEach(() => {
     onUnmeasurable: ({ name }, error) => unmeasurable.push(`${name}: ${String(error)}`),
     growthBytesMin: 8 * MIB,
     now: () => nowMs,
-  });
+  };
+  hunt = new LeakHunt(options);
 });
 
 function session(name: string, bytes: () => number): Fake {
@@ -105,6 +110,27 @@ test("near the end of the heap no time is lost with a look at everybody", () => 
   looks = 0;
   expect(hunted(4, true)?.session).toBe(culprit);
   expect(looks).toBeLessThan(200);
+});
+
+test("one that allocates most is found while the first pass is still on its way through all of them", () => {
+  let looks = 0;
+  const count = (): number => {
+    // Time goes by with the looks alone: no pass over so many of them would ever end.
+    nowMs += 1;
+    return (looks++, 1_000);
+  };
+  for (let at = 0; at < 100_000; at++) session(`n${at}`, count);
+  const culprit = session("culprit", growing(50_000));
+  leaders = [culprit];
+  expect(hunt.run(5_000, false)?.session).toBe(culprit);
+  expect(looks).toBeLessThan(5_000);
+});
+
+test("a chance to pause among the sessions is no session", () => {
+  const culprit = session("culprit", growing(10_000));
+  const sparse = [undefined, ...sessions, undefined];
+  hunt = new LeakHunt<Fake>({ ...options, sessions: () => sparse });
+  expect(hunted(40)?.session).toBe(culprit);
 });
 
 test("the largest is the one that holds most by the last look, of those that live", () => {
