@@ -4,6 +4,7 @@
 import cluster, { type Worker } from "node:cluster";
 import { randomBytes } from "node:crypto";
 import { once } from "node:events";
+import { rm } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
 import type { WorkerAddress } from "#proto";
 import type { NodeConfig } from "../config.ts";
@@ -142,8 +143,17 @@ export class WorkerPool {
     worker.on("exit", (code: number | null, signal: string | null) => {
       this.#lives.delete(index);
       this.#events.onExit(life, signal ?? `exit code ${code}`);
+      this.#tidy(life);
       if (!this.#closing) this.#replace(index, performance.now() - bornAt);
     });
+  }
+
+  /** A worker that was killed leaves the file of its socket behind. Its name has the incarnation in it, so nobody else uses it. */
+  #tidy({ index, address }: WorkerProcess): void {
+    if (address === undefined || address.socket === "") return;
+    rm(address.socket, { force: true }).catch((error: unknown) =>
+      this.#log.debug("the socket of a dead worker stays", { worker: index, error }),
+    );
   }
 
   #replace(index: number, livedMs: number): void {

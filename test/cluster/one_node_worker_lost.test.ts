@@ -1,5 +1,6 @@
 // What the watchdog inside a worker cannot help: the primary ends the whole worker, and only that one.
 
+import { existsSync, readFileSync } from "node:fs";
 import { expect, test } from "vitest";
 import { onTestFinished } from "vitest";
 import { eventually } from "./eventually.ts";
@@ -46,6 +47,16 @@ test("a worker that cannot be stopped is killed and replaced; the sessions of th
     return again.pid !== culprit.pid;
   }, REPLACED_MS);
   for (const { session, pid } of spared) expect(await placed(gateway, session)).toEqual({ session, pid });
+});
+
+test("a worker that is killed leaves no socket behind", async () => {
+  const { mesh, gateway } = await start({});
+  const { pid } = await placed(gateway, "neighbour/n");
+  const [socket = ""] = readFileSync("/proc/net/unix", "utf8").match(new RegExp(`/\\S+/mesh-${pid}-\\S+`)) ?? [];
+  expect(existsSync(socket)).toBe(true);
+  process.kill(pid, "SIGKILL");
+  await eventually(() => !existsSync(socket), REPLACED_MS);
+  await mesh.stop();
 });
 
 test("a worker that had to end too many sessions takes no new ones and is replaced", async () => {
