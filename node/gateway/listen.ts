@@ -3,6 +3,12 @@
 import type { Server } from "node:http";
 import { MeshError, messageOf } from "#proto";
 
+/**
+ * Connections that the kernel keeps until we take them; its own limit, usually as many, may be smaller. When a node dies all its clients come at
+ * once, and whom the queue has no room for tries again after 1, 3 and 7 s.
+ */
+const BACKLOG = 4_096;
+
 export function listenOn(
   server: Server,
   { port, bind }: { readonly port: number; readonly bind: string },
@@ -10,7 +16,7 @@ export function listenOn(
   return new Promise((resolve, reject) => {
     const refuse = (error: NodeJS.ErrnoException): void => reject(refusal(error, port, bind));
     server.once("error", refuse);
-    server.listen({ port, host: bind }, () => {
+    server.listen({ port, host: bind, backlog: BACKLOG }, () => {
       server.off("error", refuse);
       const address = server.address();
       if (address === null || typeof address === "string") {
