@@ -254,8 +254,9 @@ export class LeakHunt<Session extends Hunted> {
         this.#options.onUnmeasurable(session, error);
         return NOTHING;
       }
-      if (step.done === true) return step.value;
+      // After each one, however small: there may be thousands of them.
       yield "on";
+      if (step.done === true) return step.value;
     }
   }
 
