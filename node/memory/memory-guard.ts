@@ -122,6 +122,7 @@ export class MemoryGuard {
     // Set first: what follows may fail, and sessions may be ended by it.
     this.#lookIn(urgent ? URGENT_PAUSE_MS : PAUSE_MS);
     const finding = this.#hunt.run(urgent ? URGENT_SLICE_MS : SLICE_MS, urgent);
+    if (this.#full) this.#allocations.tryFurther();
     const kept = urgent ? this.#keptMost() : undefined;
     if (finding !== undefined) this.#endLeak(finding);
     else if (kept !== undefined) this.#endKept(kept);

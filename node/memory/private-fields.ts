@@ -55,6 +55,7 @@ export class PrivateFields {
 
   /** The variables around a function that it, or another one made in the same call, refers to. Costs some 400 us. */
   variablesOf(code: object): readonly unknown[] {
+    if (isNative(code)) return NO_VALUES;
     return this.#found(code, (id) => {
       const scopes = this.#properties(id, "internalProperties")
         .filter((property) => memberOf(property, "name") === "[[Scopes]]")
@@ -143,6 +144,12 @@ function argumentsOf(properties: readonly unknown[]): Runtime.CallArgument[] {
   });
 }
 
+/** Such as those that settle a promise: they have no variables. */
+function isNative(code: object): boolean {
+  return Function.prototype.toString.call(code).endsWith("{ [native code] }");
+}
+
+const NO_VALUES: readonly unknown[] = [];
 const NOTHING: Runtime.RemoteObject = { type: "undefined" };
 
 function memberOf(object: unknown, name: string): unknown {

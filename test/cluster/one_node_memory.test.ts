@@ -99,7 +99,7 @@ describe("a session that keeps more and more", () => {
     });
   });
 
-  test.for(["local-buffers"])(
+  test.for(["local", "local-buffers"])(
     "in a variable of a function that waits, as %s, ends alone, and its request with it",
     async (how) => {
       await livesThrough(async () => {
@@ -143,7 +143,7 @@ describe("a session that keeps more and more", () => {
     expect(await ask(gateway, "leaky/large")).toEqual(large);
     expect(mesh?.output).not.toContain("will be replaced");
     expect(mesh?.output).not.toContain("a worker died");
-    expect(mesh?.output.split("session killed").length).toBe(12);
+    expect(mesh?.output.split("session killed").length).toBe(13);
   });
 });
 
@@ -193,6 +193,23 @@ describe("memory that is nobody's", () => {
     }, 10_000);
     expect(await ask(gateway, "leaky/hoarder")).toEqual(hoarder);
     expect(mesh.output).not.toContain("session killed");
+  });
+
+  test("is not looked for when one session holds a quarter of it: that one ends, and nobody else", async () => {
+    const { mesh, gateway } = await twoWorkers(1_000);
+    const others = new Map<string, Answer>();
+    for (let at = 0; at < 40; at++) others.set(`neighbour/n${at}`, await ask(gateway, `neighbour/n${at}`));
+    // More than the mark at once, and nothing after that.
+    const { instance } = await ask(gateway, "leaky/large", `?how=blob&bytes=${72 * 1024 * 1024}`);
+    // It takes full collections to see that it is not garbage, so there must be some traffic.
+    await eventually(async () => {
+      await Promise.all([...others.keys()].map((session) => ask(gateway, session)));
+      return mesh.output.includes('session killed session=leaky/large reason="memory share"');
+    }, 40_000);
+    expect((await ask(gateway, "leaky/large")).instance).not.toBe(instance);
+    for (const [session, answer] of others) expect(await ask(gateway, session)).toEqual(answer);
+    expect(mesh.output.split("session killed")).toHaveLength(2);
+    expect(mesh.output).not.toContain("will be replaced");
   });
 
   test("replaces a worker that stays full, and leaves the other one alone", async () => {
