@@ -22,17 +22,14 @@ export function sessionFootprint(
   const { server } = cell;
   const { sockets, timers } = cell.belongings;
   const attachments = [...sockets].map((socket) => socket.attachment);
-  const callbacks = [...timers].slice(0, CALLBACKS_MAX).map(({ handle }) => callbackOf(handle));
+  const callbacks = [...timers]
+    .slice(0, CALLBACKS_MAX)
+    .flatMap(({ callback, parameters }) => [callback, ...parameters]);
   return footprintOf({
     roots: [...callbacks, ...attachments, server],
     privateFields,
     foreign: (object) => foreign(object) || (object !== server && isOfTheWorker(object)),
   });
-}
-
-/** What Node calls: our own function, which holds the session's. */
-function callbackOf(handle: object | undefined): unknown {
-  return handle === undefined ? undefined : (Reflect.get(handle, "_onTimeout") ?? Reflect.get(handle, "_onImmediate"));
 }
 
 /** From these on there are ways to everything else in the process. */

@@ -26,8 +26,12 @@ export class SessionTimer {
   number: number | undefined = undefined;
   handle: Handle | undefined = undefined;
 
+  /** What session code has set it for, where all that it holds may be found. */
+  readonly callback: unknown;
+  readonly parameters: readonly unknown[];
+
   /** Throws `overloaded` into the code that sets one too many. */
-  constructor(cell: Cell) {
+  constructor(cell: Cell, callback: unknown, parameters: readonly unknown[]) {
     if (cell.belongings.timers.size >= TIMERS_MAX) {
       const { key } = cell.id;
       throw new MeshError("overloaded", `${key} has ${TIMERS_MAX} timers, which is all that one session may have`, {
@@ -35,6 +39,8 @@ export class SessionTimer {
       });
     }
     this.cell = cell;
+    this.callback = callback;
+    this.parameters = parameters;
     this.section = cell.section;
   }
 

@@ -49,7 +49,7 @@ export function installSessionTimers(): void {
 function sessionTimeout(callback: Callback, ms?: number, ...parameters: unknown[]): NodeJS.Timeout {
   const cell = ownerOf(callback);
   if (cell === undefined) return native.setTimeout(callback, ms, ...parameters);
-  const timer = new SessionTimer(cell);
+  const timer = new SessionTimer(cell, callback, parameters);
   const run = (): unknown => {
     timer.forget();
     return Reflect.apply(callback, handle, parameters);
@@ -61,7 +61,7 @@ function sessionTimeout(callback: Callback, ms?: number, ...parameters: unknown[
 function sessionInterval(callback: Callback, ms?: number, ...parameters: unknown[]): NodeJS.Timeout {
   const cell = ownerOf(callback);
   if (cell === undefined) return native.setInterval(callback, ms, ...parameters);
-  const timer = new SessionTimer(cell);
+  const timer = new SessionTimer(cell, callback, parameters);
   const run = (): unknown => Reflect.apply(callback, handle, parameters);
   const handle = native.setInterval(() => due(cell, timer, run), ms);
   return adopt(handle, timer);
@@ -71,7 +71,7 @@ function sessionImmediate(callback: Callback, ...parameters: unknown[]): NodeJS.
   const cell = ownerOf(callback);
   if (cell === undefined)
     return typeof callback === "function" ? setBooked(callback, parameters) : native.setImmediate(callback);
-  const timer = new SessionTimer(cell);
+  const timer = new SessionTimer(cell, callback, parameters);
   const run = (): unknown => {
     timer.forget();
     return Reflect.apply(callback, handle, parameters);
