@@ -102,6 +102,7 @@ describe("a session that keeps more and more", () => {
   // Where nobody can look into: by what others have not made, or what is left of what it makes.
   test.for(["local", "local-buffers"])(
     "in a variable of a function that waits, as %s, ends alone, and its request with it",
+    { timeout: 3 * FOUND_MS },
     async (how) => {
       await livesThrough(async () => {
         const answer = fetch(`${gateway}/sessions/leaky/${how}?how=${how}`).then((response) => response.text());
@@ -111,7 +112,6 @@ describe("a session that keeps more and more", () => {
       });
       await ask(gateway, `leaky/${how}`);
     },
-    3 * FOUND_MS,
   );
 
   test("so fast that its worker would be gone in two seconds ends alone", async () => {
