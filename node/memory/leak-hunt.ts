@@ -29,6 +29,8 @@ export interface Hunted {
   readonly ended: boolean;
 }
 
+/** Between two looks at one session: so many times as long as a look takes. Few need it: V8 lists all names of an object in one go. */
+const LOOK_PAUSE_FACTOR = 5;
 /** Sessions in books between two chances to pause. */
 const STRIDE = 1_000;
 
@@ -63,10 +65,18 @@ interface Track {
   rises: number;
   /** What it shares with others. */
   shared: ReadonlySet<object>;
+  /** When it was looked at last, and how long that took; the shorter one of two looks, since others may have stopped the process. */
+  lookedMs: number;
+  tookMs: number;
+  costMs: number;
+}
+
+interface Measured extends Footprint {
+  readonly tookMs: number;
 }
 
 const NONE: ReadonlySet<object> = new Set();
-const NOTHING: Footprint = { bytes: 0, seen: NONE };
+const NOTHING: Measured = { bytes: 0, seen: NONE, tookMs: 0 };
 
 export class LeakHunt<Session extends Hunted> {
   readonly #options: LeakHuntOptions<Session>;
@@ -178,22 +188,37 @@ export class LeakHunt<Session extends Hunted> {
 
   *#look(session: Session): Generator<"on", void> {
     const track = this.#tracks.get(session);
-    const bytes = (yield* this.#measured(session, track?.shared ?? NONE)).bytes;
+    if (track !== undefined && this.#options.now() - track.lookedMs < LOOK_PAUSE_FACTOR * track.costMs) return;
+    const { bytes, tookMs } = yield* this.#measured(session, track?.shared ?? NONE);
     if (track === undefined) {
-      this.#tracks.set(session, this.#newTrack(bytes, NONE));
+      this.#tracks.set(session, this.#newTrack(bytes, NONE, tookMs));
       return;
     }
+    track.lookedMs = this.#options.now();
+    track.costMs = Math.min(track.tookMs, tookMs);
+    track.tookMs = tookMs;
     track.lastBytes = bytes;
     if (bytes < track.highBytes * SHRINK_FACTOR) {
-      this.#tracks.set(session, this.#newTrack(bytes, track.shared));
+      this.#tracks.set(session, this.#newTrack(bytes, track.shared, tookMs));
     } else if (bytes > track.highBytes * RISE_FACTOR && bytes > track.highBytes + RISE_BYTES) {
       track.highBytes = bytes;
       track.rises++;
     }
   }
 
-  #newTrack(bytes: number, shared: ReadonlySet<object>): Track {
-    return { firstBytes: bytes, firstMs: this.#options.now(), lastBytes: bytes, highBytes: bytes, rises: 0, shared };
+  #newTrack(bytes: number, shared: ReadonlySet<object>, tookMs: number): Track {
+    const nowMs = this.#options.now();
+    return {
+      firstBytes: bytes,
+      firstMs: nowMs,
+      lastBytes: bytes,
+      highBytes: bytes,
+      rises: 0,
+      shared,
+      lookedMs: nowMs,
+      tookMs,
+      costMs: tookMs,
+    };
   }
 
   /** Names the one of them that grew most, if that is enough. */
@@ -234,19 +259,21 @@ export class LeakHunt<Session extends Hunted> {
     const without = yield* this.#measured(session, new Set([...track.shared, ...shared]));
     // Small things are often shared, such as a constant of the application.
     if (bytes - without.bytes < grownBytes(track) / 4) return true;
-    this.#tracks.set(session, this.#newTrack(without.bytes, new Set([...track.shared, ...shared])));
+    this.#tracks.set(session, this.#newTrack(without.bytes, new Set([...track.shared, ...shared]), track.costMs));
     return false;
   }
 
   *#measured(
     session: Session,
     foreign: ReadonlySet<object> | ((object: object) => boolean),
-  ): Generator<"on", Footprint> {
+  ): Generator<"on", Measured> {
     const isForeign = typeof foreign === "function" ? foreign : (object: object) => foreign.has(object);
     if (this.#unmeasurable.has(session)) return NOTHING;
     const walking = this.#options.measure(session, isForeign);
+    let tookMs = 0;
     for (;;) {
       let step: IteratorResult<void, Footprint>;
+      const beganMs = this.#options.now();
       try {
         step = walking.next();
       } catch (error) {
@@ -254,9 +281,10 @@ export class LeakHunt<Session extends Hunted> {
         this.#options.onUnmeasurable(session, error);
         return NOTHING;
       }
+      tookMs += this.#options.now() - beganMs;
       // After each one, however small: there may be thousands of them.
       yield "on";
-      if (step.done === true) return step.value;
+      if (step.done === true) return { ...step.value, tookMs };
     }
   }
 

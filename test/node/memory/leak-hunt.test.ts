@@ -126,6 +126,33 @@ test("one that allocates most is found while the first pass is still on its way 
   expect(looks).toBeLessThan(5_000);
 });
 
+test("one that takes long to look at is looked at rarely, and found all the same", () => {
+  let looks = 0;
+  const lookMs = 400;
+  const culprit = session("culprit", () => {
+    looks++;
+    nowMs += lookMs;
+    return growing(10_000)();
+  });
+  leaders = [culprit];
+  const beganMs = nowMs;
+  let found: Finding<Fake> | undefined;
+  while (found === undefined && nowMs < 60_000) {
+    found = hunt.run(4, false);
+    nowMs += 16;
+  }
+  expect(found?.session).toBe(culprit);
+  // One more is the look at what it shares.
+  expect((looks - 1) * lookMs).toBeLessThanOrEqual((nowMs - beganMs) / 4);
+});
+
+test("thousands of small ones are not looked at in one go", () => {
+  let looks = 0;
+  for (let at = 0; at < 5_000; at++) session(`n${at}`, () => ((nowMs += 0.1), looks++, 1_000));
+  hunt.run(4, false);
+  expect(looks).toBeLessThan(100);
+});
+
 test("a chance to pause among the sessions is no session", () => {
   const culprit = session("culprit", growing(10_000));
   const sparse = [undefined, ...sessions, undefined];
