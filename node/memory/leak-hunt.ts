@@ -3,17 +3,8 @@
 // named. What it shares with other sessions is not counted. Never ends anything itself, and costs nothing while nobody asks.
 
 import type { Footprint } from "./footprint.ts";
+import { GrowthTrack, type Look } from "./growth-track.ts";
 
-/** Looks at which a session must have grown. Too small: one that loads something once is taken for a leak. */
-const RISES_MIN = 3;
-const URGENT_RISES_MIN = 2;
-/** A rise is more than what the estimate may be wrong by. */
-const RISE_BYTES = 64 * 1024;
-const RISE_FACTOR = 1.01;
-/** One that shrinks by so much gives back what it takes. */
-const SHRINK_FACTOR = 0.8;
-/** From the first look to the last, unless the heap is nearly full. Too small: a big answer under construction is taken for a leak. */
-const GROWING_MS = 3_000;
 /** Passes are so far apart, at least. */
 const PASS_MS = 150;
 /** Sessions of one pass; the next one goes on behind them. Too large: with a million active sessions no pass would ever end. */
@@ -29,8 +20,6 @@ export interface Hunted {
   readonly ended: boolean;
 }
 
-/** Between two looks at one session: so many times as long as a look takes. Few need it: V8 lists all names of an object in one go. */
-const LOOK_PAUSE_FACTOR = 5;
 /** Sessions in books between two chances to pause. */
 const STRIDE = 1_000;
 
@@ -56,24 +45,7 @@ export interface Finding<Session> {
   readonly grownMs: number;
 }
 
-interface Track {
-  firstBytes: number;
-  firstMs: number;
-  lastBytes: number;
-  /** At the last rise. */
-  highBytes: number;
-  rises: number;
-  /** What it shares with others. */
-  shared: ReadonlySet<object>;
-  /** When it was looked at last, and how long that took; the shorter one of two looks, since others may have stopped the process. */
-  lookedMs: number;
-  tookMs: number;
-  costMs: number;
-}
-
-interface Measured extends Footprint {
-  readonly tookMs: number;
-}
+type Measured = Footprint & Look;
 
 const NONE: ReadonlySet<object> = new Set();
 const NOTHING: Measured = { bytes: 0, seen: NONE, tookMs: 0 };
@@ -81,7 +53,7 @@ const NOTHING: Measured = { bytes: 0, seen: NONE, tookMs: 0 };
 export class LeakHunt<Session extends Hunted> {
   readonly #options: LeakHuntOptions<Session>;
   /** Of sessions seen in this hunt; those that ended leave at the end of each pass. */
-  readonly #tracks = new Map<Session, Track>();
+  readonly #tracks = new Map<Session, GrowthTrack>();
   readonly #unmeasurable = new WeakSet<Session>();
   #going: Generator<"on" | "rest", void> | undefined;
   #found: Finding<Session> | undefined;
@@ -112,8 +84,8 @@ export class LeakHunt<Session extends Hunted> {
   /** The one that holds most, by the last looks. */
   largest(): { readonly session: Session; readonly bytes: number } | undefined {
     let largest: { readonly session: Session; readonly bytes: number } | undefined;
-    for (const [session, { lastBytes }] of this.#tracks) {
-      if (!session.ended && lastBytes > (largest?.bytes ?? 0)) largest = { session, bytes: lastBytes };
+    for (const [session, { bytes }] of this.#tracks) {
+      if (!session.ended && bytes > (largest?.bytes ?? 0)) largest = { session, bytes };
     }
     return largest;
   }
@@ -150,7 +122,7 @@ export class LeakHunt<Session extends Hunted> {
     this.#leadersMs = nowMs;
     const leaders = [...this.#options.leaders()].filter((session) => !session.ended);
     for (const session of leaders) yield* this.#look(session);
-    const tracks = leaders.flatMap((session): [Session, Track][] => {
+    const tracks = leaders.flatMap((session): [Session, GrowthTrack][] => {
       const track = this.#tracks.get(session);
       return track === undefined ? [] : [[session, track]];
     });
@@ -176,7 +148,7 @@ export class LeakHunt<Session extends Hunted> {
   *#largest(): Generator<undefined, ReadonlySet<Session>> {
     const largest: { readonly session: Session; readonly bytes: number }[] = [];
     let seen = 0;
-    for (const [session, { lastBytes: bytes }] of this.#tracks) {
+    for (const [session, { bytes }] of this.#tracks) {
       if (++seen % STRIDE === 0) yield undefined;
       if (bytes <= (largest[LARGEST_MAX - 1]?.bytes ?? -1)) continue;
       const at = largest.findIndex((one) => one.bytes < bytes);
@@ -188,42 +160,19 @@ export class LeakHunt<Session extends Hunted> {
 
   *#look(session: Session): Generator<"on", void> {
     const track = this.#tracks.get(session);
-    if (track !== undefined && this.#options.now() - track.lookedMs < LOOK_PAUSE_FACTOR * track.costMs) return;
-    const { bytes, tookMs } = yield* this.#measured(session, track?.shared ?? NONE);
-    if (track === undefined) {
-      this.#tracks.set(session, this.#newTrack(bytes, NONE, tookMs));
-      return;
-    }
-    track.lookedMs = this.#options.now();
-    track.costMs = Math.min(track.tookMs, tookMs);
-    track.tookMs = tookMs;
-    track.lastBytes = bytes;
-    if (bytes < track.highBytes * SHRINK_FACTOR) {
-      this.#tracks.set(session, this.#newTrack(bytes, track.shared, tookMs));
-    } else if (bytes > track.highBytes * RISE_FACTOR && bytes > track.highBytes + RISE_BYTES) {
-      track.highBytes = bytes;
-      track.rises++;
-    }
+    if (track?.due(this.#options.now()) === false) return;
+    const look = yield* this.#measured(session, track?.shared ?? NONE);
+    if (track === undefined) this.#tracks.set(session, this.#newTrack(look, NONE));
+    else track.add(lookOf(look), this.#options.now());
   }
 
-  #newTrack(bytes: number, shared: ReadonlySet<object>, tookMs: number): Track {
-    const nowMs = this.#options.now();
-    return {
-      firstBytes: bytes,
-      firstMs: nowMs,
-      lastBytes: bytes,
-      highBytes: bytes,
-      rises: 0,
-      shared,
-      lookedMs: nowMs,
-      tookMs,
-      costMs: tookMs,
-    };
+  #newTrack(look: Measured, shared: ReadonlySet<object>): GrowthTrack {
+    return new GrowthTrack(lookOf(look), this.#options.now(), shared);
   }
 
   /** Names the one of them that grew most, if that is enough. */
-  *#judge(tracks: Iterable<[Session, Track]>): Generator<"on", void> {
-    let most: [Session, Track] | undefined;
+  *#judge(tracks: Iterable<[Session, GrowthTrack]>): Generator<"on", void> {
+    let most: [Session, GrowthTrack] | undefined;
     let seen = 0;
     for (const [session, track] of tracks) {
       if (++seen % STRIDE === 0) yield "on";
@@ -231,17 +180,15 @@ export class LeakHunt<Session extends Hunted> {
         this.#tracks.delete(session);
         continue;
       }
-      const enough = this.#urgent
-        ? track.rises >= URGENT_RISES_MIN
-        : track.rises >= RISES_MIN && this.#options.now() - track.firstMs >= GROWING_MS;
-      if (!enough || grownBytes(track) < this.#options.growthBytesMin) continue;
-      if (most === undefined || grownBytes(track) > grownBytes(most[1])) most = [session, track];
+      if (!track.rises(this.#options.now(), this.#urgent)) continue;
+      if (track.grownBytes < this.#options.growthBytesMin) continue;
+      if (most === undefined || track.grownBytes > most[1].grownBytes) most = [session, track];
     }
     if (most !== undefined && (yield* this.#growsAlone(...most))) yield* this.#name(...most);
   }
 
   /** False: what grew is not its own, as far as other sessions show; from now on that does not count. */
-  *#growsAlone(session: Session, track: Track): Generator<"on", boolean> {
+  *#growsAlone(session: Session, track: GrowthTrack): Generator<"on", boolean> {
     const { seen, bytes } = yield* this.#measured(session, track.shared);
     const shared = new Set<object>();
     let witnesses = WITNESSES_MAX;
@@ -258,8 +205,8 @@ export class LeakHunt<Session extends Hunted> {
     if (shared.size === 0) return true;
     const without = yield* this.#measured(session, new Set([...track.shared, ...shared]));
     // Small things are often shared, such as a constant of the application.
-    if (bytes - without.bytes < grownBytes(track) / 4) return true;
-    this.#tracks.set(session, this.#newTrack(without.bytes, new Set([...track.shared, ...shared]), track.costMs));
+    if (bytes - without.bytes < track.grownBytes / 4) return true;
+    this.#tracks.set(session, this.#newTrack(without, new Set([...track.shared, ...shared])));
     return false;
   }
 
@@ -288,20 +235,16 @@ export class LeakHunt<Session extends Hunted> {
     }
   }
 
-  *#name(session: Session, track: Track): Generator<"on", void> {
-    const { lastBytes, firstMs } = track;
+  *#name(session: Session, track: GrowthTrack): Generator<"on", void> {
+    const { bytes, grownBytes, sinceMs } = track;
     this.#tracks.delete(session);
     if (session.ended) return;
-    this.#found = {
-      session,
-      bytes: lastBytes,
-      grownBytes: grownBytes(track),
-      grownMs: Math.round(this.#options.now() - firstMs),
-    };
+    this.#found = { session, bytes, grownBytes, grownMs: Math.round(this.#options.now() - sinceMs) };
     yield "on";
   }
 }
 
-function grownBytes({ firstBytes, lastBytes }: Track): number {
-  return lastBytes - firstBytes;
+/** Without what was seen, which would be kept alive. */
+function lookOf({ bytes, tookMs }: Look): Look {
+  return { bytes, tookMs };
 }
