@@ -38,6 +38,7 @@ const IDLE_SHARE = 0.125;
 const IDLE_STOPS_MIN = 100;
 /** Collections that we ask for are so far apart: each stops the worker for some 300 ms a GB. */
 const COLLECT_MS = 5_000;
+const COLLECTIONS_TO_KNOW = 2;
 const MIB = 1024 * 1024;
 /** Part of what V8 calls its limit, for objects that were just made. What lives on must fit into the rest. */
 const YOUNG_BYTES = 96 * MIB;
@@ -76,8 +77,11 @@ export class MemoryGuard {
   #full = false;
   #givenUp = false;
   #collectedMs = 0;
-  /** Something was ended since the last collection. */
-  #freed = false;
+  /**
+   * Full collections until we know what it helped that something was ended. The first one that V8 makes by itself may have begun before, and
+   * keeps what it has marked by then.
+   */
+  #unsettled = 0;
 
   /** MUST be made before globals are frozen. */
   constructor(options: MemoryGuardOptions) {
@@ -150,7 +154,7 @@ export class MemoryGuard {
   #collected(): void {
     if (!this.#observing) return;
     this.#collectedMs = performance.now();
-    this.#freed = false;
+    this.#unsettled = Math.max(0, this.#unsettled - 1);
     this.#pressure.collected(usedBytes(), this.#collectedMs);
     this.#allocations.collected(this.#collectedMs);
     this.#noteFull(this.#pressure.level === "full");
@@ -158,7 +162,7 @@ export class MemoryGuard {
     const { host } = this.#options;
     const stopped = host.stopIdle(Math.max(IDLE_STOPS_MIN, Math.ceil(host.size * IDLE_SHARE)));
     if (stopped === 0) return;
-    this.#freed = true;
+    this.#unsettled = COLLECTIONS_TO_KNOW;
     this.#options.log.warn("idle sessions are stopped early to free memory", { stopped, ...this.#figures() });
   }
 
@@ -175,13 +179,14 @@ export class MemoryGuard {
   #relieve(): void {
     const nowMs = performance.now();
     const overdue = this.#pressure.overdue(nowMs);
-    if ((this.#freed || overdue) && nowMs - this.#collectedMs >= COLLECT_MS) {
+    if ((this.#unsettled > 0 || overdue) && nowMs - this.#collectedMs >= COLLECT_MS) {
       this.#collectedMs = nowMs;
+      this.#unsettled = Math.min(this.#unsettled, 1);
       this.#privateFields.collectGarbage();
       // Its entry comes on a turn of its own; then we know more.
       return;
     }
-    if (!overdue || this.#freed || this.#givenUp) return;
+    if (!overdue || this.#unsettled > 0 || this.#givenUp) return;
     const used = usedBytes();
     const largest = this.#hunt.largest();
     if (largest !== undefined && largest.bytes >= MOST * used) {
@@ -222,7 +227,7 @@ export class MemoryGuard {
 
   #end(cell: Cell, reason: "memory leak" | "memory share", bytes: number, more: LogFields, how: string): void {
     const { key } = cell.id;
-    this.#freed = true;
+    this.#unsettled = COLLECTIONS_TO_KNOW;
     const fields = { session: key, reason, sizeMb: mib(bytes), ...more, ...this.#figures() };
     this.#options.log.error("session killed", fields);
     const why = `the session was ended by force: ${how} while its worker ran out of memory (${reason})`;
