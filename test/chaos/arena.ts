@@ -175,8 +175,9 @@ export class Arena {
     for (const node of leaving) this.forget(node);
     for (const node of leaving) node.signal("SIGTERM", "primary");
     await Promise.all(leaving.map(({ exited }) => exited));
-    if (wish !== undefined && !this.#nodes.has(wish.id)) await this.invite(wish);
-    if (wish !== undefined || leaving.length > 0) await this.whole();
+    const comes = wish !== undefined && !this.#nodes.has(wish.id);
+    if (comes) await this.invite(wish);
+    if (comes || leaving.length > 0) await this.whole();
   }
 
   /** Returns the undo. */
