@@ -1,5 +1,8 @@
 // The size of what a session keeps, against what was put in.
 
+import { EventEmitter } from "node:events";
+import fs from "node:fs";
+import timers from "node:timers/promises";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { footprintOf, type Footprint } from "../../../node/memory/footprint.ts";
 import { PrivateFields } from "../../../node/memory/private-fields.ts";
@@ -139,4 +142,10 @@ test("variables of a module are not those of a function in it", async () => {
   const last: unknown = Reflect.get(await import(`data:text/javascript,${encodeURIComponent(source)}`), "last");
   expect(last).toBeInstanceOf(Function);
   expect(walk({ last }).bytes).toBeLessThan(10_000);
+});
+
+test("the modules of Node are not a session's, whose function leads there", () => {
+  const { bytes, seen } = walk({ read: fs.readFile, wait: timers.setTimeout, emit: EventEmitter.prototype.emit });
+  expect(seen.size).toBeLessThan(50);
+  expect(bytes).toBeLessThan(10_000);
 });
