@@ -9,10 +9,10 @@ import { expect, test } from "vitest";
 const TURNS = 300;
 const BUDGET_MS = 5;
 
-test(
-  "the watchdog ends the session that does not come back and none of its busy neighbours",
+test.for(["with memory to spare", "booked"])(
+  "the watchdog ends the session that does not come back and none of its busy neighbours, %s",
   { timeout: 30_000 },
-  async () => {
+  async (memory) => {
     const fixture = fileURLToPath(new URL("../../fixtures/hammer.ts", import.meta.url));
     const flags = ["--no-force-async-hooks-checks", "--no-use-osr"];
     const { stdout } = await promisify(execFile)(process.execPath, [
@@ -20,6 +20,7 @@ test(
       fixture,
       String(TURNS),
       String(BUDGET_MS),
+      memory,
     ]);
     const told = JSON.parse(stdout) as { culprits: number; killed: number; turns: number };
     expect(told).toMatchObject({ culpritEnds: ["session_killed"], neighbourEnds: ["answered"], wrong: [] });
