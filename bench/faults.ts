@@ -42,7 +42,8 @@ interface Comparison {
   readonly control: Row | undefined;
 }
 
-const USAGE = "node bench/faults.ts [--only <fault>]... [--all] [--class shared|thread|process] [--json <file>]";
+const USAGE =
+  "node bench/faults.ts [--only <fault>]... [--all] [--class shared|thread|process] [--alone] [--json <file>]";
 
 process.exitCode = await main();
 
@@ -70,7 +71,8 @@ async function main(): Promise<number> {
     comparisons.push({
       fault,
       mesh: await mesh.row(options.kind, fault).catch(failed),
-      control: NOT_FOR_CONTROL.has(fault) ? undefined : await control.row("fault", fault).catch(failed),
+      control:
+        options.alone || NOT_FOR_CONTROL.has(fault) ? undefined : await control.row("fault", fault).catch(failed),
     });
   }
   process.stderr.write("\n");
@@ -89,6 +91,7 @@ function readOptions() {
         only: { type: "string", multiple: true, default: [] },
         all: { type: "boolean", default: false },
         class: { type: "string", default: "shared" },
+        alone: { type: "boolean", default: false },
         json: { type: "string" },
       },
     });
@@ -96,7 +99,7 @@ function readOptions() {
     const [, kind] = Object.entries(CLASSES).find(([name]) => name === values.class) ?? [];
     if (unknown === undefined && kind !== undefined) {
       const faults = values.all ? Object.keys(catalogue) : values.only.length > 0 ? values.only : FAULTS;
-      return { faults, kind, json: values.json };
+      return { faults, kind, alone: values.alone, json: values.json };
     }
     const wrong = unknown === undefined ? `there is no class "${values.class}"` : `there is no fault "${unknown}"`;
     console.error(`${wrong}\n${USAGE}\n  faults: ${Object.keys(catalogue).join(" ")}`);

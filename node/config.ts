@@ -57,7 +57,7 @@ export interface NodeConfig {
   readonly registryOutage: "hold" | "serve";
   /** On SIGTERM, how long sessions may take to finish before they are stopped. Keep it under the orchestrator's kill grace. MESH_DRAIN_MS. */
   readonly drainMs: number;
-  /** One session may hold its worker for so long before it is ended by force. Smaller: long computations are cut off. Larger: its neighbours wait so long. MESH_TURN_BUDGET_MS. */
+  /** One session may hold up the others of its worker for so long, its end included, which begins 300 ms before. Smaller: long computations are cut off. Larger: its neighbours wait so long. MESH_TURN_BUDGET_MS. */
   readonly turnBudgetMs: number;
   /** MiB by which a worker may grow while one session holds it. Smaller: big answers are cut off. Larger: the heap limit may come first. MESH_TURN_HEAP_MB. */
   readonly turnHeapMb: number;

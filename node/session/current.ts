@@ -4,7 +4,7 @@
 import { AsyncLocalStorage, AsyncResource } from "node:async_hooks";
 import type { Cell } from "./cell.ts";
 
-export const current = new AsyncLocalStorage<Cell>();
+export const current = new AsyncLocalStorage<Cell | undefined>();
 
 // Nothing is destroyed with a scope, so nobody needs to hear when it is collected.
 const MANUAL = { requireManualDestroy: true } as const;

@@ -29,10 +29,36 @@ class Booking implements Rostered {
   }
 }
 
+/** Whose callback runs. */
+let running: Booking | undefined;
+
 function runBooking(booking: Booking): void {
   bookings.delete(booking);
-  booking.callback();
+  running = booking;
+  try {
+    booking.callback();
+  } finally {
+    running = undefined;
+  }
 }
+
+/**
+ * The turn that runs is about to be torn off. When that is an immediate with others before it, Node's list of those that are still to run
+ * begins with it then, and Node fails over it for ever, because it counts as done. So it is made one that is still to run, and does nothing.
+ */
+export function tearImmediate(): void {
+  const torn = running?.handle;
+  running = undefined;
+  if (torn === undefined || Reflect.get(torn, "_idlePrev") === null) return;
+  Object.assign(torn, { _destroyed: false, _onImmediate: nothing, _argv: undefined });
+  // Node will count it down a second time: one that is counted and never runs makes up for it. Neither end of the list can be reached.
+  const [before, counted, behind] = [setImmediate(nothing), setImmediate(nothing), setImmediate(nothing)];
+  counted.unref();
+  Object.assign(before, { _idleNext: behind });
+  Object.assign(behind, { _idlePrev: before });
+}
+
+function nothing(): void {}
 
 /** For what is never cleared. */
 export function book(callback: () => unknown): void {

@@ -29,6 +29,8 @@ export class MainThread {
   readonly #session = new Session();
   #paused: ((event: Paused) => void) | undefined;
   #guard = "";
+  /** The debugger is enabled. */
+  #armed = false;
   /** By the ids of scripts, which is all that frames tell of them; known while the debugger is enabled. */
   readonly #urls = new Map<string, string>();
 
@@ -64,12 +66,42 @@ export class MainThread {
     return answer.result.value;
   }
 
+  /**
+   * Enables the debugger. That takes some milliseconds, of the turn that runs, because the main thread has to tell of each script. `release`
+   * MUST follow. True when it was done now.
+   */
+  async arm(limitMs: number): Promise<boolean> {
+    if (this.#armed) return false;
+    this.#armed = true;
+    let limit: NodeJS.Timeout | undefined;
+    const late = new Promise<false>((resolve) => {
+      limit = setTimeout(() => resolve(false), limitMs);
+    });
+    const enabled = this.#session.post("Debugger.enable").then(
+      () => true,
+      () => false,
+    );
+    const done = await Promise.race([enabled, late]);
+    clearTimeout(limit);
+    return done;
+  }
+
   /** Stops the main thread where it is. Undefined when it does not let itself be stopped in time. */
   pause(limitMs: number): Promise<Paused | undefined> {
     return this.#untilPaused(limitMs, () => {
-      this.#send("Debugger.enable");
+      void this.arm(limitMs);
       this.#send("Debugger.pause");
     });
+  }
+
+  /** Lets the stopped thread run on for some microseconds. Undefined when it does not let itself be stopped again in time. */
+  async nudge(limitMs: number): Promise<Paused | undefined> {
+    // A thread that still stands takes no notice of a pause.
+    const pause = (): void => this.#send("Debugger.pause");
+    this.#session.once("Debugger.resumed", pause);
+    const paused = await this.#untilPaused(limitMs, () => this.#send("Debugger.resume"));
+    this.#session.off("Debugger.resumed", pause);
+    return paused;
   }
 
   /** Lets the stopped thread run out of the function on top, or into the next one. Undefined when it runs on for too long. */
@@ -89,6 +121,8 @@ export class MainThread {
 
   /** Nothing is to be stopped any more. */
   async release(): Promise<void> {
+    if (!this.#armed) return;
+    this.#armed = false;
     await this.#session.post("Debugger.disable");
     this.#urls.clear();
   }

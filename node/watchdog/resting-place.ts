@@ -3,9 +3,14 @@
 
 import type { Frame, MainThread, Paused } from "./inspector.ts";
 
-/** Steps are cheap when the main thread obeys; a library function that loops for ever does not come back. */
+/** Steps are cheap when the main thread obeys; a library function that loops for ever does not come back. Neighbours wait meanwhile. */
 const STEPS_MAX = 200;
-const STEPS_LIMIT_MS = 250;
+const STEPS_LIMIT_MS = 150;
+/**
+ * Where only Node is on the stack, as between two ticks, stopping again finds the application after some attempts of 2 ms. Steps get
+ * there as well, but through each statement of Node's queues.
+ */
+const NUDGES_MAX = 20;
 /** Enough to find the loop; more only fills the log. */
 const STACK_FRAMES_MAX = 20;
 
@@ -20,11 +25,16 @@ export async function restingPlace(main: MainThread, paused: Paused): Promise<Pa
     const [top] = place;
     const leftMs = deadlineMs - performance.now();
     if (top === undefined || isApplication(top) || leftMs <= 0) return place;
-    const next = await main.step(place.some(isApplication) ? "out" : "into", leftMs);
+    const next = await forward(main, place, steps, leftMs);
     if (next === undefined) return main.pause(STEPS_LIMIT_MS);
     place = next;
   }
   return place;
+}
+
+function forward(main: MainThread, place: Paused, steps: number, limitMs: number): Promise<Paused | undefined> {
+  if (place.some(isApplication)) return main.step("out", limitMs);
+  return steps < NUDGES_MAX ? main.nudge(limitMs) : main.step("into", limitMs);
 }
 
 export function stackOf(place: Paused): string {

@@ -1,12 +1,13 @@
 // Entry of the watchdog thread of a worker.
 
+import { setTimeout as sleep } from "node:timers/promises";
 import { parentPort, workerData } from "node:worker_threads";
 import { MainThread } from "./inspector.ts";
 import { tellLetGo, type FromThread, type ThreadStart, type ToThread } from "./record.ts";
 import { Watch } from "./watch.ts";
 
-/** Between two looks at the turn count. Too large: sessions are ended late; too small: idle workers cost CPU. */
-const LOOK_MS = 40;
+/** Any pace will do: it only keeps the thread alive while it waits for the inspector, which does not. */
+const ALIVE_MS = 1_000;
 
 // Written by our own main thread, of the same code.
 // oxlint-disable-next-line typescript/no-unsafe-type-assertion
@@ -15,22 +16,14 @@ const { record, guard } = workerData as ThreadStart;
 // oxlint-disable-next-line unicorn/require-post-message-target-origin
 const tell = (message: FromThread): void => parentPort?.postMessage(message);
 
-// The wait for the inspector alone would not keep the thread alive.
-const alive = setInterval(() => {}, LOOK_MS);
+setInterval(() => {}, ALIVE_MS);
 const main = new MainThread();
 await main.attach(guard);
 tell({ type: "ready" });
-clearInterval(alive);
 const watch = new Watch(record, main, tell);
 parentPort?.once("message", (_message: ToThread) => {
   main.detach();
   tellLetGo(record);
   process.exit(0);
 });
-let looking = false;
-// A look may wait for the main thread; what the inspector says does not keep this thread alive, this timer does.
-setInterval(() => {
-  if (looking) return;
-  looking = true;
-  void watch.look().finally(() => (looking = false));
-}, LOOK_MS);
+for (;;) await sleep(await watch.look());

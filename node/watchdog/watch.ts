@@ -1,8 +1,9 @@
 // How the watchdog judges. It looks at the turn count; while that stands still it looks into the turn, and ends it when it was the same
-// turn of the same session for the whole budget. What it cannot be sure of it leaves alone: a turn that is nobody's, one that has
+// turn of the same session until its time was up. What it cannot be sure of it leaves alone: a turn that is nobody's, one that has
 // changed hands meanwhile, one that ended just now.
 
 import { ResidentMemory } from "../resident-memory.ts";
+import { BusyTime } from "./busy-time.ts";
 import type { MainThread } from "./inspector.ts";
 import {
   budgetsOf,
@@ -14,29 +15,29 @@ import {
   type TurnRecord,
 } from "./record.ts";
 import { restingPlace, stackOf } from "./resting-place.ts";
+import { Suspicion } from "./suspicion.ts";
 
+/** Between two looks at the turn count. Too large: sessions are ended late; too small: idle workers cost CPU. */
+const LOOK_MS = 40;
 /** A turn so long is looked into, or half the budget if that is less. Too small: busy workers are interrupted all the time. */
-const SUSPECT_MS = 100;
+const SUSPECT_MS = 60;
+/** A turn whose end is near is looked at no more often. */
+const LOOK_MIN_MS = 2;
 /** How often a turn is looked into within its budget: the session must be the same each time. */
 const LOOKS_A_BUDGET = 4;
 /** Code that does not let itself be stopped in this time is reported, and tried again. The primary has the last word. */
 const STOP_LIMIT_MS = 1_000;
 /** Pause after a turn that is nobody's. Too small: it is stopped again and again for nothing. */
 const LET_BE_MS = 2_000;
-/**
- * A turn must have used its budget in CPU time, or else last so much longer than it: on a machine that is short of CPU, or stops for a
- * while, a harmless turn takes long as well. Must be well under what the primary allows on top of the budget.
- */
-const STARVED_MS = 500;
+/** So long before its end a turn is prepared for it. Too small: stopping takes 20 to 50 ms longer. */
+const ARM_MS = 120;
 /** Memory is looked at in every fifth look at a worker that moves. Too large: a burst of several turns is blamed on the last one. */
 const RSS_EVERY_LOOKS = 5;
 const MIB = 1024 * 1024;
 
 interface Suspect {
   readonly look: Look;
-  readonly sinceMs: number;
-  /** CPU time of the process then; that of helper threads counts too, which only makes a turn look busier. */
-  readonly sinceCpuMs: number;
+  readonly time: Suspicion;
   readonly lookedMs: number;
 }
 
@@ -48,6 +49,7 @@ export class Watch {
   /** When the turn count moved last, as far as was seen. */
   #movedMs = performance.now();
   readonly #memory = new ResidentMemory();
+  readonly #busy = new BusyTime();
   /** Memory of the process a few looks before, or then. */
   #calmRss = this.#memory.bytes();
   #looks = 0;
@@ -62,8 +64,8 @@ export class Watch {
     this.#tell = tell;
   }
 
-  /** To be called every few milliseconds, one call at a time. */
-  async look(): Promise<void> {
+  /** One call at a time. Resolves with the milliseconds until the next. */
+  async look(): Promise<number> {
     const now = performance.now();
     const turn = turnCountOf(this.#record);
     if (turn !== this.#turn) {
@@ -72,24 +74,38 @@ export class Watch {
       // Costs more than the rest of the look.
       if (this.#looks++ % RSS_EVERY_LOOKS === 0) this.#calmRss = this.#memory.bytes();
       this.#suspect = undefined;
-      return;
+      await this.#main.release();
+      return LOOK_MS;
     }
     const { turnBudgetMs, turnHeapMiB } = budgetsOf(this.#record);
-    if (now < this.#letBeUntilMs || now - this.#movedMs < Math.min(SUSPECT_MS, turnBudgetMs / 2)) return;
+    if (now < this.#letBeUntilMs || now - this.#movedMs < Math.min(SUSPECT_MS, turnBudgetMs / 2)) return LOOK_MS;
     const suspect = this.#suspect;
-    if (suspect === undefined || now - suspect.lookedMs >= turnBudgetMs / LOOKS_A_BUDGET) await this.#lookInto(suspect);
-    if (suspect === undefined || suspect.look !== this.#suspect?.look) return;
-    if (this.#memory.bytes() - this.#calmRss > turnHeapMiB * MIB) await this.#end(suspect, "turn memory");
-    else if (isOver(suspect, turnBudgetMs)) await this.#end(suspect, "turn budget");
+    if (suspect === undefined || isDue(suspect, turnBudgetMs, now)) await this.#lookInto(suspect);
+    if (this.#suspect === undefined) return LOOK_MS;
+    const leftMs = this.#suspect.time.look(this.#busy.sight());
+    if (leftMs <= Math.min(ARM_MS, turnBudgetMs / 8) && (await this.#main.arm(STOP_LIMIT_MS))) {
+      this.#suspect.time.skip(this.#busy.sight());
+    }
+    if (suspect?.look === this.#suspect.look) {
+      if (this.#memory.bytes() - this.#calmRss > turnHeapMiB * MIB) await this.#end(suspect, "turn memory");
+      else if (leftMs <= 0) await this.#end(suspect, "turn budget");
+    }
+    return Math.max(LOOK_MIN_MS, Math.min(LOOK_MS, leftMs));
   }
 
   /** The time of a turn counts from the first look into it: what went before may have been another one. */
   async #lookInto(suspect: Suspect | undefined): Promise<void> {
     const look = await this.#ask(suspect === undefined ? "mark" : "look");
-    const now = performance.now();
-    if (look === undefined || look.turn !== this.#turn) this.#suspect = undefined;
-    else if (suspect?.look.server === look.server) this.#suspect = { ...suspect, lookedMs: now };
-    else this.#suspect = { look, sinceMs: now, sinceCpuMs: cpuMs(), lookedMs: now };
+    if (look === undefined || look.turn !== this.#turn) {
+      this.#suspect = undefined;
+    } else if (suspect !== undefined && (look.server === 0 || look.server === suspect.look.server)) {
+      // Between two ticks or microtasks of a session nobody runs.
+      this.#suspect = { ...suspect, lookedMs: performance.now() };
+    } else {
+      const sight = this.#busy.sight();
+      const time = new Suspicion(budgetsOf(this.#record).turnBudgetMs, this.#movedMs, sight);
+      this.#suspect = { look, time, lookedMs: sight.nowMs };
+    }
   }
 
   async #end(suspect: Suspect, reason: KillReason): Promise<void> {
@@ -102,11 +118,14 @@ export class Watch {
       return;
     }
     const { turn, server } = lookOf(await this.#main.ask("look"));
-    const same = turn === suspect.look.turn && server === suspect.look.server;
+    const sameTurn = turn === suspect.look.turn;
+    const same = sameTurn && server === suspect.look.server;
     const durationMs = Math.round(performance.now() - this.#movedMs);
     const guilty = same && server !== 0;
     if (guilty) await this.#main.ask("condemn", reason, durationMs, stackOf(place));
     await this.#main.resume(guilty);
+    // Stopped between two of its ticks or microtasks: once more, at once.
+    if (sameTurn && server === 0) this.#suspect = suspect;
     if (!same || guilty) return;
     this.#letBeUntilMs = performance.now() + LET_BE_MS;
     this.#tell({ type: "ours", durationMs, stack: stackOf(place) });
@@ -132,12 +151,7 @@ export class Watch {
   }
 }
 
-function isOver({ sinceMs, sinceCpuMs }: Suspect, turnBudgetMs: number): boolean {
-  const lastedMs = performance.now() - sinceMs;
-  return lastedMs >= turnBudgetMs && (cpuMs() - sinceCpuMs >= turnBudgetMs || lastedMs >= turnBudgetMs + STARVED_MS);
-}
-
-function cpuMs(): number {
-  const { user, system } = process.cpuUsage();
-  return (user + system) / 1_000;
+/** Whose turn it is should be known soon. */
+function isDue({ look, lookedMs }: Suspect, turnBudgetMs: number, nowMs: number): boolean {
+  return look.server === 0 || nowMs - lookedMs >= turnBudgetMs / LOOKS_A_BUDGET;
 }

@@ -6,7 +6,7 @@ import { MeshError, type SessionKey } from "#proto";
 import type { Log } from "../log.ts";
 import type { Cell } from "../session/cell.ts";
 import { current, outside } from "../session/current.ts";
-import { book } from "../session/immediates.ts";
+import { book, tearImmediate } from "../session/immediates.ts";
 import { SessionKilled } from "../session/session-killed.ts";
 import { condemnTicks, installSessionTicks, ownTick, sessionTicks } from "../session/ticks.ts";
 import { turns } from "../session/turns.ts";
@@ -55,6 +55,12 @@ interface Sentence {
   readonly stack: string;
 }
 
+/** On its way through the queue of ticks: when it is through, the turn that was marked is over. */
+interface Mark {
+  /** Of sessions, that had run when it passed last. */
+  ticks: number | undefined;
+}
+
 export class Watchdog {
   readonly #record = newRecord();
   readonly #log: Log;
@@ -66,7 +72,7 @@ export class Watchdog {
   readonly #servers = new WeakMap<Cell, number>();
   #lastServer = 0;
   #sentence: Sentence | undefined;
-  #markedTicks = 0;
+  #mark: Mark | undefined;
 
   /** Rejects when this Node lets no thread watch its main one. */
   static async start(options: WatchdogOptions): Promise<Watchdog> {
@@ -143,8 +149,8 @@ export class Watchdog {
   readonly #guard = {
     look: () => ({ turn: turnCountOf(this.#record), server: this.#serverNumber() }),
     mark: () => {
-      this.#markedTicks = sessionTicks();
-      ownTick(this.#markPassed);
+      this.#mark = { ticks: undefined };
+      this.#pass(this.#mark);
       return this.#guard.look();
     },
     condemn: (reason: KillReason, durationMs: number, stack: string) => {
@@ -153,20 +159,33 @@ export class Watchdog {
       this.#sentence = { cell, reason, durationMs, stack };
       condemnTicks(cell);
       turns.tear();
+      tearImmediate();
       outside(() => book(this.#carryOut));
+      // Node does not take back the context of a tick that is torn off: what is nobody's would be taken for the session's from then on.
+      current.enterWith(undefined);
     },
   };
 
-  /** The turn that was marked is over, unless ticks of sessions that make further ticks are what it goes on with. */
-  readonly #markPassed = (): void => {
+  /** As nobody: a look into it must not find the session that was running when the mark was made. */
+  #pass(mark: Mark): void {
+    outside(() => ownTick(() => this.#passed(mark)));
+  }
+
+  /**
+   * The turn goes on as long as ticks of sessions make further ticks. Passing once tells nothing: the session may have been about to make
+   * one when the mark was made.
+   */
+  #passed(mark: Mark): void {
+    if (mark !== this.#mark) return;
     const ticks = sessionTicks();
-    if (ticks === this.#markedTicks) {
+    if (ticks === mark.ticks) {
+      this.#mark = undefined;
       countTurn(this.#record);
       return;
     }
-    this.#markedTicks = ticks;
-    ownTick(this.#markPassed);
-  };
+    mark.ticks = ticks;
+    this.#pass(mark);
+  }
 
   #serverNumber(): number {
     const cell = current.getStore();

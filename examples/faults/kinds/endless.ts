@@ -43,6 +43,15 @@ export const endless: Faults = {
   },
   "timer-spin": { what: "an endless loop in a timer", run: () => later(setTimeout) },
   "immediate-spin": { what: "an endless loop in setImmediate", run: () => later(setImmediate) },
+  "immediates-spin": {
+    what: "an endless loop in the second of three immediates",
+    run: () => {
+      setImmediate(() => {});
+      setImmediate(spin);
+      setImmediate(() => {});
+      return never();
+    },
+  },
   "after-await": {
     what: "an endless loop behind an await",
     run: async () => {
