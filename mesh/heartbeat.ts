@@ -5,7 +5,7 @@
 import { decodeLease, encodeLease, messageOf, type WorkerLoad } from "#proto";
 import type { Clock } from "./clock.ts";
 import type { KvEntry, KvWrite } from "./kv/port.ts";
-import type { FoundLease, LeaseEffect, OwnLease } from "./lease.ts";
+import type { FoundLease, LeaseEffect, OwnLease, SeenView } from "./lease.ts";
 import type { LogLine } from "./log.ts";
 import type { RegistryKeys } from "./relay.ts";
 
@@ -20,8 +20,8 @@ export interface HeartbeatOptions {
   readonly lease: OwnLease;
   readonly key: string;
   readonly heartbeatMs: number;
-  /** Of the newest view seen. */
-  readonly epoch: () => number;
+  /** What the lease says of the newest view seen. */
+  readonly seen: () => SeenView;
   readonly load: () => readonly WorkerLoad[];
   readonly onEffects: (effects: readonly LeaseEffect[]) => void;
   /** After each heartbeat: when it was sent, if the registry is known to have it. */
@@ -72,11 +72,13 @@ export class Heartbeat {
   }
 
   async #beat(): Promise<number | undefined> {
-    const { lease, clock, load, epoch, kv, key, onEffects } = this.#options;
+    const { lease, clock, load, seen, kv, key, onEffects } = this.#options;
     // The second try is for a conflict that was only a lost answer, or a registry that lost the key.
     for (let tries = 0; tries < 2; tries++) {
+      // A registry that went back gives its revisions away again: the one that we expect may be that of our eviction now.
+      if (lease.suspended && !(await this.#look())) break;
       const sentAt = clock.now();
-      const next = lease.beat(sentAt, load(), epoch());
+      const next = lease.beat(sentAt, load(), seen());
       if (next === undefined) return undefined;
       const bytes = encodeLease(next.lease);
       const write: KvWrite = await (next.revision === 0 ? kv.create(key, bytes) : kv.update(key, bytes, next.revision));
@@ -85,16 +87,23 @@ export class Heartbeat {
         return sentAt;
       }
       if (write.status === "unknown") break;
-      let entry: KvEntry | undefined;
-      try {
-        entry = await kv.get(key);
-      } catch {
-        // As good as no answer: the next heartbeat meets the same conflict and reads again.
-        break;
-      }
-      onEffects(lease.conflicted(this.#found(entry), clock.now()));
+      // As good as no answer when it fails: the next heartbeat meets the same conflict and reads again.
+      if (!(await this.#look())) break;
     }
     return undefined;
+  }
+
+  /** Tells the lease what its key holds. False: nobody knows. */
+  async #look(): Promise<boolean> {
+    const { lease, clock, kv, key, onEffects } = this.#options;
+    let entry: KvEntry | undefined;
+    try {
+      entry = await kv.get(key);
+    } catch {
+      return false;
+    }
+    onEffects(lease.conflicted(this.#found(entry), clock.now()));
+    return true;
   }
 
   #found(entry: KvEntry | undefined): FoundLease {

@@ -46,6 +46,7 @@ export class HostedIndex {
   }
 
   in(wanted: Iterable<number>): HostedSession[] {
+    if (this.#keys.length === 0) return [];
     const isWanted = new Uint8Array(PARTITIONS);
     for (const partition of wanted) isWanted[partition] = 1;
     const found: HostedSession[] = [];

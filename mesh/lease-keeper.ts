@@ -22,6 +22,8 @@ export interface LeaseKeeperOptions {
   readonly isMember: () => boolean;
   readonly view: () => View;
   readonly load: () => readonly WorkerLoad[];
+  /** See `LiveLease.view`. */
+  readonly shown: () => string;
   /** See `OutageOptions`. */
   readonly hasEnded: (nodeId: string, incarnation: string) => boolean;
   readonly ask: (node: NodeRecord, timeoutMs: number) => Promise<ContactAnswer>;
@@ -64,6 +66,11 @@ export class LeaseKeeper {
     return this.#lease !== undefined;
   }
 
+  /** Of the last heartbeat that is known to be written. */
+  get revision(): number {
+    return this.#lease?.revision ?? 0;
+  }
+
   get isLive(): boolean {
     return this.#lease?.isLive(this.#options.clock.now()) ?? false;
   }
@@ -75,7 +82,7 @@ export class LeaseKeeper {
 
   /** Takes the key over at this revision, or creates it at 0, and renews it from now on. */
   begin(revision: number): void {
-    const { kv, clock, log, self, timings, isMember, view, load, onEffects, onOutcome } = this.#options;
+    const { kv, clock, log, self, timings, isMember, view, load, shown, onEffects, onOutcome } = this.#options;
     const lease = new OwnLease({ incarnation: self.incarnation, suspendMs: timings.suspendMs, revision });
     this.#lease = lease;
     const { hasEnded, ask } = this.#options;
@@ -99,7 +106,7 @@ export class LeaseKeeper {
       load,
       key: leaseKey(self.id),
       heartbeatMs: timings.heartbeatMs,
-      epoch: () => (isMember() ? view().epoch : 0),
+      seen: () => (isMember() ? { epoch: view().epoch, view: shown() } : { epoch: 0, view: "" }),
       onEffects,
     };
     // Whoever is helped like this judges nobody, so nobody hears of the outcome: it sees the leases of the others by chance.

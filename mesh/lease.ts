@@ -22,6 +22,9 @@ export interface HeartbeatWrite {
   readonly lease: LiveLease;
 }
 
+/** See `LiveLease`. */
+export type SeenView = Pick<LiveLease, "epoch" | "view">;
+
 /** The lease key as read; undefined when there is none. */
 export type FoundLease = { readonly revision: number; readonly lease: Lease } | undefined;
 
@@ -72,13 +75,18 @@ export class OwnLease {
     return this.#phase === "fenced";
   }
 
+  /** It may have been evicted: what the key holds is to be read before it is written again. */
+  get suspended(): boolean {
+    return this.#phase === "suspended";
+  }
+
   /** Was never suspended since it began, or has recovered: nobody can have evicted us by the rules. */
   isLive(now: number): boolean {
     return this.#phase === "live" && now < this.#deadline;
   }
 
-  /** The next heartbeat, sent now by a node that has seen the view of `epoch`; undefined once fenced. */
-  beat(now: number, load: readonly WorkerLoad[], epoch = 0): HeartbeatWrite | undefined {
+  /** The next heartbeat, sent now by a node that has seen this view; undefined once fenced. */
+  beat(now: number, load: readonly WorkerLoad[], seen: SeenView = { epoch: 0, view: "" }): HeartbeatWrite | undefined {
     if (this.#phase === "fenced") return undefined;
     const beat = ++this.#beat;
     this.#sent.set(beat, now);
@@ -86,7 +94,7 @@ export class OwnLease {
     const opId = `${this.#incarnation}.${beat}`;
     return {
       revision: this.#revision,
-      lease: { state: "live", incarnation: this.#incarnation, beat, epoch, opId, load },
+      lease: { state: "live", incarnation: this.#incarnation, beat, ...seen, opId, load },
     };
   }
 

@@ -31,6 +31,7 @@ import type { ContactAnswer } from "./outage.ts";
 import { pause } from "./pause.ts";
 import { PeerLeases } from "./peer-leases.ts";
 import { away, relayed, type AskRelay } from "./relay.ts";
+import { allShow } from "./shown-view.ts";
 import type { LeaseTimings } from "./silence.ts";
 import { allEvicted, evicted, holds, joined, left, prevails } from "./view-change.ts";
 import { VIEW_KEY, ViewRegister } from "./view-register.ts";
@@ -131,6 +132,11 @@ class NodeMembership implements Membership {
   #refreshing: Promise<View> | undefined;
   #refreshAgain = false;
   #confirming = false;
+  /**
+   * The first heartbeat that was acknowledged since this node lost contact: its revision, or less when the registry went back meanwhile; and the
+   * newest one's deadline.
+   */
+  #back: { revision: number; until: number } | undefined;
   #leaving = false;
   #ended: Promise<void> | undefined;
 
@@ -147,6 +153,7 @@ class NodeMembership implements Membership {
       isMember: () => this.#register.member,
       view: () => this.view,
       load: () => options.load(),
+      shown: () => (this.#peers.isEvicting ? "" : this.view.opId),
       hasEnded: (id, incarnation) => this.#peers.hasEnded(id, incarnation),
       ask: (node, timeoutMs) => options.peers.ask(node, timeoutMs),
       relay: options.peers.relay ?? (async () => undefined),
@@ -249,7 +256,8 @@ class NodeMembership implements Membership {
 
   async answerRelay(nodeId: string, ask: RelayFrame): Promise<RelayedFrame> {
     const { kv, log } = this.#options;
-    const its = ask.key === VIEW_KEY || ask.key === leaseKey(nodeId);
+    const reads = ask.operation === "get" && ask.key.startsWith(leaseKey(""));
+    const its = ask.key === VIEW_KEY || ask.key === leaseKey(nodeId) || reads;
     // Only our own contact counts: what a peer does for us we cannot do for others.
     const able = this.#register.member && !this.#over && this.#lease.inContact;
     return its && able ? relayed(kv, ask, this.view.epoch, log) : away(this.view.epoch);
@@ -334,6 +342,7 @@ class NodeMembership implements Membership {
         events.onDeadline(effect.deadline);
         break;
       case "suspended":
+        this.#back = undefined;
         log("warn", "suspended: the registry has not acknowledged this node's lease; sessions are held");
         break;
       case "confirm":
@@ -348,12 +357,23 @@ class NodeMembership implements Membership {
     }
   }
 
-  /** After a suspension: the view has to hold us still, read after the acknowledgement. One look at a time; the next heartbeat asks again. */
+  /**
+   * After a suspension: the view has to hold us still, read after the acknowledgement. The registry may have gone back to before our
+   * eviction; so all others have to have shown this very view in a heartbeat since. One who knows better shows another, and puts it right; one who
+   * does not beat may know better too, and is waited for until it does, or is evicted. One look at a time; the next heartbeat asks again.
+   */
   async #confirm(until: number): Promise<void> {
+    const { revision } = this.#lease;
+    // After another gap between two heartbeats in which we may have been evicted, what the others showed before it says nothing.
+    const isOn = this.#back !== undefined && until - this.#back.until < this.#options.timings.suspendMs;
+    const back = isOn ? Math.min(this.#back?.revision ?? revision, revision) : revision;
+    this.#back = { revision: back, until };
     if (this.#confirming) return;
     this.#confirming = true;
     try {
-      await this.#reread();
+      const view = await this.#reread();
+      const others = this.#peers.others(view);
+      if (!(await allShow(this.#lease.registry, others, view.opId, back))) return;
       this.#lease.confirmed(until);
     } catch (error) {
       this.#options.log("debug", "the view cannot be read to resume", { error: messageOf(error) });
@@ -364,13 +384,14 @@ class NodeMembership implements Membership {
 
   /**
    * The view with our record as we want it. Nothing to add before we join or while we leave. When a view lacks us although our lease
-   * never lapsed, nobody can have evicted us: the registry went back. We put ourselves back. When it lapsed, we take the view's word, and
-   * this is the end.
+   * never lapsed, nobody can have evicted us: the registry went back. We put ourselves back. When it lapsed, or the view tells of our
+   * end, we take its word, and this is the end.
    */
   #placed(base: View): View {
     if (this.#leaving || !this.#lease.begun) return base;
     const { id, incarnation } = this.#wanted;
-    if (this.#register.member && !holds(base, id, incarnation) && !this.#lease.isLive) {
+    const told = base.departed?.includes(incarnation) === true;
+    if (this.#register.member && !holds(base, id, incarnation) && (told || !this.#lease.isLive)) {
       this.#lease.fence("the view does not hold this node any more: others evicted it");
       throw ended();
     }
@@ -449,8 +470,7 @@ class NodeMembership implements Membership {
     if (value === undefined) return this.#refreshSoon();
     try {
       const view = decodeView(value);
-      const next = view.epoch > this.view.epoch && view.founding === this.view.founding;
-      if (next && holds(view, this.#wanted.id, this.#wanted.incarnation)) {
+      if (this.#register.follows(view) && holds(view, this.#wanted.id, this.#wanted.incarnation)) {
         this.#register.adopt(view);
       } else if (view.epoch !== this.view.epoch || view.opId !== this.view.opId) {
         // Perhaps an old one, one without us, a stranger's or a registry that went back: only a read may say so.

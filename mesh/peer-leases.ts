@@ -27,10 +27,10 @@ const ASK_MAX = 16;
 const TICKS_PER_HEARTBEAT = 4;
 /**
  * Nodes that go together are to go in one change of the view, so who removes one waits for the marks of the others, so long for each
- * and at most. Too small: a change for each, and each of them costs everybody questions. Too large: their names come back later.
+ * and at most. Too small: a change for each, and each of them costs everybody questions. Too large: their names come back later. The
+ * silence of nodes that went together is noticed all through one heartbeat, their proven end at once.
  */
-const SPREAD_MS_PER_NODE = 1;
-const SPREAD_MS_MAX = 250;
+const SPREAD = { gone: { msPerNode: 1, msMax: 250 }, silent: { msPerNode: 10, msMax: 500 } };
 /** Proofs wait so long for company: to look at all members for each of five hundred proofs would cost more than the evictions. */
 const GONE_MS = 2;
 /** A lease of no member that has not changed for so long belongs to nobody: a mark of an eviction, or of a join that failed. */
@@ -119,6 +119,17 @@ export class PeerLeases {
   /** Its primary is gone and evicts nobody any more. */
   hasEnded(id: string, incarnation: string): boolean {
     return this.#evidence.ended(id, incarnation);
+  }
+
+  /** We are about to take somebody out of the view, or may be. */
+  get isEvicting(): boolean {
+    return this.#evicting.size > 0 || this.#silence.marked.size > 0;
+  }
+
+  /** The other nodes of the view whose primaries may be running. */
+  others(view: View): NodeRecord[] {
+    const { self } = this.#options;
+    return view.nodes.filter((node) => node.id !== self && !this.#evidence.ended(node.id, node.incarnation));
   }
 
   viewChanged(view: View): void {
@@ -253,7 +264,7 @@ export class PeerLeases {
           incarnation,
         });
       }
-      await this.#remove(id, incarnation);
+      await this.#remove(id, incarnation, gone ? SPREAD.gone : SPREAD.silent);
     } catch (error) {
       // The mark stands; the next tick, or another node, takes it from there.
       log("warn", "an eviction is not complete", { evicted: id, error: MeshError.from(error).message });
@@ -264,9 +275,9 @@ export class PeerLeases {
    * One change of the view takes out whoever is marked by then, whoever marked it. When many nodes are gone at once, as many others
    * mark one each and all want the view: so they begin at different moments, and most find the work done by then.
    */
-  async #remove(id: string, incarnation: string): Promise<void> {
+  async #remove(id: string, incarnation: string, spread: { msPerNode: number; msMax: number }): Promise<void> {
     const { clock, draw, evict } = this.#options;
-    const spreadMs = Math.min((this.#silence.leaving(clock.now()) - 1) * SPREAD_MS_PER_NODE, SPREAD_MS_MAX);
+    const spreadMs = Math.min((this.#silence.leaving(clock.now()) - 1) * spread.msPerNode, spread.msMax);
     if (spreadMs > 0) await pause(clock, spreadMs * (0.5 + draw() / 2), this.#closing.signal);
     // The second: a removal that was under way may have been written before the mark was.
     for (let tries = 0; tries < 2; tries++) {

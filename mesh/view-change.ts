@@ -4,6 +4,9 @@
 import { isDeepStrictEqual } from "node:util";
 import type { NodeRecord, NodeState, View, WorkerRecord } from "#proto";
 
+/** Ends that a view remembers, or as many as it has nodes. A registry goes back by some seconds; more do not end in them. */
+const DEPARTED_MIN = 64;
+
 export type JoinOutcome =
   | { readonly status: "joined"; readonly view: View }
   /** Another incarnation holds the id. It has to leave, or to be evicted, first. */
@@ -51,22 +54,30 @@ export interface Rebase {
 
 /**
  * What a member that has seen `known` makes of the view that is stored. JetStream can lose acknowledged writes: when the stored view is
- * missing, older, or another one under the same number, the registry went back, and what we have seen counts. A view of another founding
- * is no view of ours, however high its number: ask `prevails` before writing over it. The epoch of the base is above both, so nobody takes
- * the repaired view for an old one. Who is in the stored view and was never seen by us has joined since the registry went back, and may
- * act: it stays. `departed` are the incarnations that were seen to go.
+ * missing, older, another one under the same number, or holds somebody whose end we know of, the registry went back, and what we have
+ * seen counts. A view of another founding is no view of ours, however high its number: ask `prevails` before writing over it. The epoch of
+ * the base is above both, so nobody takes the repaired view for an old one. Who is in the stored view and was never seen by us has joined
+ * since the registry went back, and may act: it stays.
  */
-export function rebased(known: View, stored: View | undefined, departed: ReadonlySet<string> = new Set()): Rebase {
-  let nodes = known.nodes;
-  if (stored?.founding === known.founding) {
-    if (stored.epoch > known.epoch) return { base: stored, rewound: false };
-    if (stored.epoch === known.epoch && stored.opId === known.opId) return { base: stored, rewound: false };
-    const ids = new Set(known.nodes.map((node) => node.id));
-    const newcomers = stored.nodes.filter((node) => !ids.has(node.id) && !departed.has(node.incarnation));
-    nodes = sorted([...known.nodes, ...newcomers]);
+export function rebased(known: View, stored: View | undefined): Rebase {
+  if (stored?.founding !== known.founding) {
+    return { base: { ...known, epoch: Math.max(known.epoch, stored?.epoch ?? 0) + 1 }, rewound: true };
   }
-  const epoch = Math.max(known.epoch, stored?.epoch ?? 0) + 1;
-  return { base: { ...known, epoch, nodes }, rewound: true };
+  const departed = new Set(known.departed);
+  const present = stored.nodes.filter((node) => !departed.has(node.incarnation));
+  const isLater = stored.epoch > known.epoch || (stored.epoch === known.epoch && stored.opId === known.opId);
+  if (isLater && present.length === stored.nodes.length) return { base: stored, rewound: false };
+  const ends = [...(stored.departed ?? []), ...departed];
+  // They have gone on from what the registry showed them, and know of their own joins and ends better than we do.
+  if (isLater) return { base: made(stored, stored.epoch + 1, present, ends), rewound: true };
+  const ended = new Set(stored.departed);
+  const kept = known.nodes.filter((node) => !ended.has(node.incarnation));
+  // Another life of a node that we know has taken the lease of its id over: the one that we know is over, or will be at its next heartbeat.
+  const lives = new Map(present.map((node) => [node.id, node]));
+  const ours = kept.filter(({ id, incarnation }) => (lives.get(id)?.incarnation ?? incarnation) === incarnation);
+  for (const { id } of ours) lives.delete(id);
+  const nodes = sorted([...ours, ...lives.values()]);
+  return { base: made(known, known.epoch + 1, nodes, ends), rewound: true };
 }
 
 /** Of two meshes that were founded apart the older one goes on. Members of both come to the same answer, whoever looks first. */
@@ -102,5 +113,15 @@ function revised(view: View, nodeId: string, incarnation: string, revise: (node:
 }
 
 function next(view: View, nodes: readonly NodeRecord[]): View {
-  return { ...view, epoch: view.epoch + 1, nodes };
+  const ends = [...(view.departed ?? []), ...view.nodes.map((node) => node.incarnation)];
+  return made(view, view.epoch + 1, nodes, ends);
+}
+
+/** `ends`: of whom the view is to tell that they have ended, unless they are in it. The last of them count. */
+function made(from: View, epoch: number, nodes: readonly NodeRecord[], ends: readonly string[]): View {
+  const { departed: _, ...view } = from;
+  const present = new Set(nodes.map((node) => node.incarnation));
+  const departed = [...new Set(ends)].filter((incarnation) => !present.has(incarnation));
+  if (departed.length === 0) return { ...view, epoch, nodes };
+  return { ...view, epoch, nodes, departed: departed.slice(-Math.max(DEPARTED_MIN, nodes.length)) };
 }

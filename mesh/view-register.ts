@@ -16,8 +16,6 @@ const RETRY_FIRST_MS = 20;
 const RETRY_MAX_MS = 500;
 /** Writes without an answer whose names are kept; a change that was forgotten is still recognised by its effect. */
 const OPERATIONS_MAX = 32;
-/** Lives of nodes that are over and remembered. A registry goes back by some seconds; a thousand nodes do not end and begin in them. */
-const DEPARTED_MAX = 1_024;
 
 export interface ViewRegisterOptions {
   readonly kv: RegistryKeys;
@@ -51,8 +49,6 @@ export interface ViewRegisterOptions {
 export class ViewRegister {
   readonly #options: ViewRegisterOptions;
   #known: View = emptyView;
-  /** Incarnations that were seen to leave the view: a registry that went back must not bring them back. */
-  readonly #departed = new Set<string>();
   #rewoundSince: number | undefined;
   #emptySince: number | undefined;
   #writes = 0;
@@ -68,12 +64,14 @@ export class ViewRegister {
     return this.#known;
   }
 
+  /** Does this view, as a hint shows it, follow the newest one seen? If not, only a read can tell what it is. */
+  follows(view: View): boolean {
+    return view.epoch > this.#known.epoch && !rebased(this.#known, view).rewound;
+  }
+
   /** Takes a view from a hint, which MUST have come from the registry. */
   adopt(view: View): void {
     if (view.epoch <= this.#known.epoch) return;
-    const stay = new Set(view.nodes.map((node) => node.incarnation));
-    for (const { incarnation } of this.#known.nodes) if (!stay.has(incarnation)) this.#departed.add(incarnation);
-    for (const oldest of this.#departed) if (this.#departed.size > DEPARTED_MAX) this.#departed.delete(oldest);
     this.#known = view;
     this.#options.onView(view);
   }
@@ -117,7 +115,7 @@ export class ViewRegister {
       this.member && stored !== undefined && stored.founding !== this.#known.founding ? stored : undefined;
     if (stranger !== undefined && !this.#options.overrules(stranger)) return undefined;
     const { base, rewound } = this.member
-      ? rebased(this.#known, stored, this.#departed)
+      ? rebased(this.#known, stored)
       : { base: stored ?? emptyView, rewound: false };
     if (!this.#mayWrite(rewound) || !this.#mayFound(stored)) return undefined;
 

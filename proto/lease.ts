@@ -25,6 +25,11 @@ export interface LiveLease {
   readonly beat: number;
   /** Of the newest view that the node had seen: who of those who watch it it knows of. */
   readonly epoch: number;
+  /**
+   * `opId` of that view, while the node takes it for true; empty while it is about to take somebody out of it. A node that was suspended goes on
+   * when all others show the view that it has read.
+   */
+  readonly view: string;
   /** Names the write; see `View.opId`. */
   readonly opId: string;
   readonly load: readonly WorkerLoad[];
@@ -58,6 +63,7 @@ export function decodeLease(bytes: Uint8Array): Lease {
     opId,
     beat: integer(value["beat"], "lease.beat"),
     epoch: integer(value["epoch"], "lease.epoch"),
+    view: text(value["view"], "lease.view"),
     load: list(value["load"], "lease.load").map((entry, at) =>
       decodeLoad(record(entry, `lease.load[${at}]`), `lease.load[${at}]`),
     ),

@@ -60,6 +60,11 @@ export interface View {
   /** Names the compare-and-set that wrote this view: how a writer that got no answer learns whether it won. */
   readonly opId: string;
   readonly nodes: readonly NodeRecord[];
+  /**
+   * Incarnations that were evicted or have left, the last ones; absent: none yet. Who reads a view that holds one of them although an earlier
+   * one named it here knows that the registry has forgotten its end.
+   */
+  readonly departed?: readonly string[];
 }
 
 export const emptyView: View = { epoch: 0, founding: "", opId: "", nodes: [] };
@@ -144,7 +149,11 @@ export function decodeView(bytes: Uint8Array): View {
       node.workers.map((worker) => worker.index),
       `view.nodes.${node.id}.workers`,
     );
-  return { epoch, founding: text(value["founding"], "view.founding"), opId: text(value["opId"], "view.opId"), nodes };
+  const founding = text(value["founding"], "view.founding");
+  const opId = text(value["opId"], "view.opId");
+  if (value["departed"] === undefined) return { epoch, founding, opId, nodes };
+  const departed = list(value["departed"], "view.departed").map((entry, at) => text(entry, `view.departed[${at}]`));
+  return { epoch, founding, opId, nodes, departed };
 }
 
 function refuseTwins(ids: readonly (string | number)[], path: string): void {

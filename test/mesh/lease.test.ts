@@ -22,7 +22,7 @@ function live(): OwnLease {
 const types = (effects: readonly LeaseEffect[]): string[] => effects.map((effect) => effect.type);
 const other = (state: "live" | "evicted"): Lease =>
   state === "live"
-    ? { state, incarnation: "other", beat: 1, epoch: 0, opId: "x", load: [] }
+    ? { state, incarnation: "other", beat: 1, epoch: 0, view: "", opId: "x", load: [] }
     : { state, incarnation: "other", by: "n9", opId: "x" };
 
 describe("the deadline", () => {

@@ -252,7 +252,7 @@ test("whatever happens, nobody acts while a peer that promised may evict, nor pa
       peer.viewChanged(both, 0);
       peer.contact(0);
       const beat = (): void => {
-        const sent = lease.beat(now, [], 1)!;
+        const sent = lease.beat(now, [], { epoch: 1, view: "" })!;
         lease.acknowledged(sent.lease.beat, ++revision, now);
         peer.seen("d", { revision, evicted: undefined, epoch: 1 }, "watch", now);
         bound = Math.max(bound, now + suspendMs);

@@ -275,13 +275,15 @@ describe("a renewal by way of a peer", () => {
     expect(await storedLease(bucket.open(), "n0")).not.toBe("live n0-1");
   });
 
-  test("is made for the view and for the asker's own lease only, and only by a node with contact of its own", async () => {
+  test("is made for the view and for the asker's own lease, reads for all leases, and only by a node with contact of its own", async () => {
     await mesh(["n0", "n1", "n2"]);
     const get = (key: string): RelayFrame => ({ operation: "get", key, value: new Uint8Array(), revision: 0 });
     const { membership } = nodes[1]!;
     expect((await membership.answerRelay("n0", get("view"))).outcome).toBe("entry");
     expect((await membership.answerRelay("n0", get("lease.n0"))).outcome).toBe("entry");
-    expect((await membership.answerRelay("n0", get("lease.n2"))).outcome).toBe("away");
+    expect((await membership.answerRelay("n0", get("lease.n2"))).outcome).toBe("entry");
+    expect((await membership.answerRelay("n0", { ...get("lease.n2"), operation: "remove" })).outcome).toBe("away");
+    expect((await membership.answerRelay("n0", get("something"))).outcome).toBe("away");
     kvs[1]!.fate = () => "lost";
     await clock.advance(3_000);
     // n1 acts, through a peer; that is not contact.

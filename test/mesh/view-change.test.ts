@@ -46,7 +46,7 @@ test("however many nodes are evicted at once, it is one change, and another life
       });
       const after = allEvicted(view, lives);
       if (stay.length === view.nodes.length) expect(after).toBe(view);
-      else expect(after).toEqual({ ...view, epoch: view.epoch + 1, nodes: stay });
+      else expect(after).toMatchObject({ ...view, epoch: view.epoch + 1, nodes: stay, departed: expect.anything() });
     }),
   );
 });
@@ -112,7 +112,39 @@ describe("against a registry that went back", () => {
       ["n0", "n3"].map((id) => ({ id, workers: ["a"] })),
     ).nodes;
     const stored = { ...two, opId: "other", nodes: [gone!, two.nodes[0]!, newcomer!] };
-    const { base } = rebased(two, stored, new Set([gone!.incarnation]));
+    const { base } = rebased({ ...two, departed: [gone!.incarnation] }, stored);
     expect(base.nodes).toEqual([...two.nodes, newcomer]);
+    expect(base.departed).toEqual([gone!.incarnation]);
   });
+
+  test("a newer view that holds one who was seen to go is put right, and kept otherwise", () => {
+    const [gone, newcomer] = viewOf(
+      1,
+      ["n0", "n3"].map((id) => ({ id, workers: ["a"] })),
+    ).nodes;
+    const stored = { ...two, epoch: 9, opId: "other", nodes: [gone!, newcomer!], departed: ["n9-1"] };
+    const { base, rewound } = rebased({ ...two, departed: [gone!.incarnation] }, stored);
+    expect(rewound).toBe(true);
+    expect(base).toMatchObject({ epoch: 10, nodes: [newcomer], departed: ["n9-1", gone!.incarnation] });
+  });
+
+  test("who has ended in the view that others went on with does not come back from ours", () => {
+    const stored = { ...two, epoch: 4, nodes: [two.nodes[1]!], departed: [two.nodes[0]!.incarnation] };
+    const { base } = rebased(two, stored);
+    expect(base).toMatchObject({ epoch: 6, nodes: [two.nodes[1]], departed: [two.nodes[0]!.incarnation] });
+  });
+});
+
+test("a view tells of the last ends, and of none whose node is there", () => {
+  let view: View = two;
+  for (let life = 0; life < 200; life++) {
+    const node = { ...two.nodes[1]!, incarnation: `life-${life}` };
+    view = evicted(view, "n2", view.nodes[1]!.incarnation);
+    const outcome = joined(view, node);
+    if (outcome.status === "joined") view = outcome.view;
+  }
+  expect(view.departed).toHaveLength(64);
+  expect(view.departed?.at(-1)).toBe("life-198");
+  const back = joined(evicted(view, "n2", "life-199"), view.nodes[1]!);
+  expect(back).toMatchObject({ status: "joined", view: { departed: view.departed?.slice(-63) } });
 });

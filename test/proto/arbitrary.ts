@@ -56,12 +56,16 @@ const nodes: fc.Arbitrary<NodeRecord> = fc.record({
   workers: workers(4),
 });
 
-export const views: fc.Arbitrary<View> = fc.record({
-  epoch: whole,
-  founding: prose,
-  opId: token,
-  nodes: fc.uniqueArray(nodes, { maxLength: 4, selector: (node) => node.id }),
-});
+export const views: fc.Arbitrary<View> = fc.record(
+  {
+    epoch: whole,
+    founding: prose,
+    opId: token,
+    nodes: fc.uniqueArray(nodes, { maxLength: 4, selector: (node) => node.id }),
+    departed: fc.array(token, { maxLength: 4 }),
+  },
+  { requiredKeys: ["epoch", "founding", "opId", "nodes"] },
+);
 
 export const leases: fc.Arbitrary<Lease> = fc.oneof(
   fc.record({
@@ -69,6 +73,7 @@ export const leases: fc.Arbitrary<Lease> = fc.oneof(
     incarnation: token,
     beat: whole,
     epoch: whole,
+    view: token,
     opId: token,
     load: fc.array(
       fc.record({ index: fc.nat(255), sessions: whole, utilisation: measure, rssBytes: whole, lagMs: measure }),

@@ -23,7 +23,7 @@ const node = {
 const view = { epoch: 4, founding: "2026-11-23T00:00:00.000Z/i1", opId: "op", nodes: [node] };
 const load = { index: 0, sessions: 3, utilisation: 0.5, rssBytes: 1, lagMs: 0.1 };
 const loads = [load, { ...load, index: 1, full: true }];
-const lease = { state: "live", incarnation: "i1", beat: 9, epoch: 4, opId: "op", load: loads };
+const lease = { state: "live", incarnation: "i1", beat: 9, epoch: 4, view: "v", opId: "op", load: loads };
 
 describe.each([
   { what: "a view", decode: decodeView, sound: view, encoded: views.map(encodeView) },

@@ -84,6 +84,8 @@ export class Checker {
   /** Lives of nodes, and what became of them, as the registry was told. */
   readonly #lives = new Map<string, SimNode>();
   readonly #evicted = new Set<string>();
+  /** Those of them that no view has lost yet. */
+  readonly #marked = new Set<string>();
   /** Of all views that were stored. */
   readonly #listed = new Set<string>();
   #founding = "";
@@ -102,13 +104,29 @@ export class Checker {
     return this.violation !== undefined || this.cutShort !== undefined;
   };
 
-  /** The registry goes back. What it forgets may be what keeps two servers apart; those are the limits that docs/protocol.md names. */
-  forgets(): void {
+  /**
+   * The registry has gone back, and holds these. A mark that it lost before any view followed from it was never acted on; nor does anybody act
+   * on an eviction of which nobody who runs knows.
+   */
+  forgets(entries: Iterable<{ readonly key: string; readonly value: Uint8Array }>): void {
     this.#forgot = true;
-    for (const [incarnation, node] of this.#lives) {
-      const unaware = node.running && node.incarnation === incarnation && !node.leaving && !node.fencing;
-      if (unaware && this.#evicted.has(incarnation)) this.#limit("an eviction that the evicted had not heard of");
+    const marks = new Set<string>();
+    for (const { key, value } of entries) {
+      if (key === "view") {
+        for (const { incarnation } of decodeView(value).nodes)
+          if (!this.#isRemembered(incarnation)) this.#evicted.delete(incarnation);
+        continue;
+      }
+      const lease = decodeLease(value);
+      if (lease.state === "evicted") marks.add(lease.incarnation);
     }
+    for (const incarnation of this.#marked) if (!marks.has(incarnation)) this.#evicted.delete(incarnation);
+  }
+
+  #isRemembered(incarnation: string): boolean {
+    return [...this.#lives.values()].some(
+      (node) => node.running && node.membership?.view.departed?.includes(incarnation) === true,
+    );
   }
 
   // ---- sessions ----
@@ -262,6 +280,7 @@ export class Checker {
     if (lease.state !== "evicted") return;
     this.counts.marks++;
     this.trace?.(`${lease.by} marks ${key} ${lease.incarnation}`);
+    if (!this.#evicted.has(lease.incarnation)) this.#marked.add(lease.incarnation);
     this.#removed(lease.incarnation, `${lease.by} evicts it`);
   }
 
@@ -293,7 +312,9 @@ export class Checker {
     );
     const held = new Set(view.nodes.map((node) => node.incarnation));
     for (const node of before?.nodes ?? []) {
-      if (!held.has(node.incarnation)) this.#removed(node.incarnation, `view ${view.epoch} lacks it`);
+      if (held.has(node.incarnation)) continue;
+      this.#marked.delete(node.incarnation);
+      this.#removed(node.incarnation, `view ${view.epoch} lacks it`);
     }
   }
 

@@ -89,7 +89,11 @@ function largeMesh(): void {
   const members = nodes.slice(0, count);
   registry.put("view", encodeView({ ...view, nodes: members.map((node) => node.record) }), 0);
   for (const { id, incarnation } of members) {
-    registry.put(`lease.${id}`, encodeLease({ state: "live", incarnation, beat: 0, epoch: 0, opId: "0", load: [] }), 0);
+    registry.put(
+      `lease.${id}`,
+      encodeLease({ state: "live", incarnation, beat: 0, epoch: 0, view: "made", opId: "0", load: [] }),
+      0,
+    );
   }
   measure(sim, `start of ${count}, on a registry that has them`, () => {});
   pass(sim, QUIET_MS);

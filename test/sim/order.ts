@@ -13,6 +13,8 @@ export interface SearchOrder {
   readonly step: number;
   /** The deliberate break to make. */
   readonly mutation?: string | undefined;
+  /** Of all runs, instead of one that each seed draws. */
+  readonly theme?: Theme | undefined;
   /** Instead of the seeds' own. */
   readonly schedule?: Schedule | undefined;
   readonly shrinks: boolean;

@@ -4,6 +4,7 @@
 import { parseArgs } from "node:util";
 import { readSchedule } from "./kept.ts";
 import { searchAll, type Finding } from "./order.ts";
+import { allThemes, type Theme } from "./schedule.ts";
 
 const { values } = parseArgs({
   options: {
@@ -15,6 +16,8 @@ const { values } = parseArgs({
     /** A schedule in a file. */
     schedule: { type: "string" },
     mutation: { type: "string" },
+    /** One theme for all seeds: `rewinds` is seen by this alone. */
+    theme: { type: "string" },
     trace: { type: "boolean", default: false },
   },
 });
@@ -27,6 +30,7 @@ const { totals, findings } = await searchAll(
     count: one ? 1 : Number(values.seeds),
     schedule: values.schedule === undefined ? undefined : readSchedule(values.schedule),
     mutation: values.mutation,
+    theme: themeOf(values.theme),
     trace: values.trace,
     shrinks: !values.trace,
     findingsMax: 5,
@@ -49,6 +53,12 @@ console.log(
 for (const finding of findings) describe(finding);
 process.exitCode = findings.length > 0 ? 1 : 0;
 
+function themeOf(name: string | undefined): Theme | undefined {
+  const theme = allThemes.find((one) => one === name);
+  if (name !== undefined && theme === undefined) throw new Error(`--theme is one of ${allThemes.join(", ")}`);
+  return theme;
+}
+
 function describe(finding: Finding): void {
   if ("error" in finding) {
     console.log(`\nthe code threw: ${finding.error}`);
@@ -65,5 +75,6 @@ function describe(finding: Finding): void {
 
 function again(seed: number): string {
   const broken = values.mutation === undefined ? "" : ` --mutation "${values.mutation}"`;
-  return `node test/sim/run.ts ${values.schedule === undefined ? `--seed ${seed}` : `--schedule ${values.schedule}`}${broken}`;
+  const theme = values.theme === undefined ? "" : ` --theme ${values.theme}`;
+  return `node test/sim/run.ts ${values.schedule === undefined ? `--seed ${seed}` : `--schedule ${values.schedule}`}${theme}${broken}`;
 }

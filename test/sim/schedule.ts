@@ -40,7 +40,17 @@ export type Fault =
   | { readonly kind: "end_sessions"; readonly node: number; readonly count: number; readonly crash: boolean }
   | { readonly kind: "slow_store"; readonly ms: number };
 
-export type Theme = "any" | "crashes" | "partitions" | "registry" | "forgetting" | "outages" | "changes";
+export const allThemes = [
+  "any",
+  "crashes",
+  "partitions",
+  "registry",
+  "forgetting",
+  "outages",
+  "changes",
+  "rewinds",
+] as const;
+export type Theme = (typeof allThemes)[number];
 
 export interface Schedule {
   readonly seed: number;
@@ -75,9 +85,11 @@ const themes: readonly Theme[] = [
   "changes",
 ];
 
-export function scheduleOf(seed: number): Schedule {
+/** `rewinds` is not drawn: nodes that are evicted while a registry goes back, again and again. */
+export function scheduleOf(seed: number, only?: Theme): Schedule {
   const random = new Random(seed ^ 0x5e55_10e5);
-  const theme = random.pick(themes);
+  const drawn = random.pick(themes);
+  const theme = only ?? drawn;
   const nodes = 3 + random.below(3);
   const nodesMax = nodes + random.below(3);
   const faults: (Fault & { readonly atMs: number })[] = [];
@@ -167,6 +179,34 @@ function faultOf(theme: Theme, random: Random, nodes: number): Fault {
       kind: "rewind",
       ms: Math.round(random.between(200, 2_000)),
       backMs: Math.round(random.between(200, 6_000)),
+    }));
+  }
+  if (theme === "rewinds") {
+    add(4, () => ({
+      kind: "pause",
+      node: node(),
+      what: random.pick(["primary", "all", "all"] as const),
+      ms: Math.round(random.between(1_500, 7_000)),
+    }));
+    add(4, () => ({ kind: "cut", node: node() }));
+    add(2, () => ({ kind: "isolate", node: node() }));
+    add(1, () => ({ kind: "part", node: node(), from: node(), oneWay: random.chance(0.5) }));
+    add(1, () => ({ kind: "strand", node: node(), with: node() }));
+    add(3, () => ({ kind: "heal" }));
+    add(4, () => ({ kind: "mend", ...(random.chance(0.5) ? { node: node() } : {}) }));
+    add(1, () => ({ kind: "blind", node: node() }));
+    add(1, () => ({ kind: "late", node: node(), writes: random.next() * 0.3, watchMs: random.next() * 3_000 }));
+    add(1, () => ({
+      kind: "kill",
+      node: node(),
+      silently: random.chance(0.5),
+      ms: Math.round(random.between(50, 8_000)),
+    }));
+    add(1, () => ({ kind: "join", node: node() }));
+    add(6, () => ({
+      kind: "rewind",
+      ms: Math.round(random.between(200, 3_000)),
+      backMs: Math.round(random.between(200, 9_000)),
     }));
   }
   if (any || theme === "forgetting" || theme === "changes") {

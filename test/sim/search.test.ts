@@ -18,6 +18,14 @@ test("no seed breaks an invariant, and the faults bite", { timeout: 60_000 }, as
   }
 });
 
+test("no seed breaks an invariant while registries go back again and again", { timeout: 60_000 }, async () => {
+  const { totals, findings } = await searchAll({ ...order, theme: "rewinds" }, 2);
+  expect(findings).toEqual([]);
+  for (const name of ["marks", "fences", "suspends", "resumes", "repairs", "ghosts"]) {
+    expect(totals.counts[name], name).toBeGreaterThan(20);
+  }
+});
+
 test.for(keptNames())("%s: stays right", { timeout: 60_000 }, async (name) => {
   const { findings } = await searchAll({ ...order, count: 1, schedule: kept(name), shrinks: false }, 1);
   expect(findings).toEqual([]);

@@ -41,7 +41,7 @@ function next(seed: number): void {
     return;
   }
   current = seed;
-  const schedule = order.schedule ?? scheduleOf(seed);
+  const schedule = order.schedule ?? scheduleOf(seed, order.theme);
   const outcome = new Simulation(schedule, order.trace ? (line) => console.log(line) : undefined).run();
   add(totals, outcome);
   if (outcome.violation !== undefined) {

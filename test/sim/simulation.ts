@@ -253,13 +253,13 @@ export class Simulation {
         return registry.restart(fault.ms);
       case "wipe":
         return registry.restart(fault.ms, () => {
-          this.checker.forgets();
           registry.wipe();
+          this.checker.forgets(registry.entries.values());
         });
       case "rewind":
         return registry.restart(fault.ms, () => {
-          this.checker.forgets();
           registry.rewind(fault.backMs);
+          this.checker.forgets(registry.entries.values());
         });
       case "join": {
         const node = this.#node(fault.node);
