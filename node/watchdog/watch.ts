@@ -18,7 +18,7 @@ import { restingPlace, stackOf } from "./resting-place.ts";
 import { Suspicion } from "./suspicion.ts";
 
 /** Between two looks at the turn count. Too large: sessions are ended late; too small: idle workers cost CPU. */
-const LOOK_MS = 40;
+export const LOOK_MS = 40;
 /** A turn so long is looked into, or half the budget if that is less. Too small: busy workers are interrupted all the time. */
 const SUSPECT_MS = 60;
 /** A turn whose end is near is looked at no more often. */
@@ -64,7 +64,7 @@ export class Watch {
     this.#tell = tell;
   }
 
-  /** One call at a time. Resolves with the milliseconds until the next. */
+  /** To be called every LOOK_MS, one call at a time. Resolves with the milliseconds until the next, which may be less. */
   async look(): Promise<number> {
     const now = performance.now();
     const turn = turnCountOf(this.#record);
