@@ -95,7 +95,7 @@ export const mutations: readonly Mutation[] = [
   mutation(
     "a promise not to evict is not kept",
     [1, 3, 4],
-    2769,
+    "promise-to-a-node-with-a-lossy-registry",
     "mesh/silence.ts",
     "if (!isGone && !marked && now < observed.promisedUntil) continue;",
     "",
@@ -127,7 +127,7 @@ export const mutations: readonly Mutation[] = [
   mutation(
     "a registry that forgot is believed",
     [2, 4, 5, 6],
-    261,
+    269,
     "mesh/view-change.ts",
     "if (stored?.founding !== known.founding) {",
     "if (known.epoch > 0) return { base: stored ?? { ...known, epoch: 0, nodes: [] }, rewound: false };\n  if (stored?.founding !== known.founding) {",
@@ -204,6 +204,14 @@ export const mutations: readonly Mutation[] = [
     "mesh/membership.ts",
     "if (!(await allShow(this.#lease.registry, others, view.opId, back))) return;",
     "",
+  ),
+  mutation(
+    "what others showed before a second gap counts for a node that resumes",
+    [1, 3],
+    "second-gap-before-a-node-resumes",
+    "mesh/membership.ts",
+    "const isOn = this.#back !== undefined && until - this.#back.until < this.#options.timings.suspendMs;",
+    "const isOn = this.#back !== undefined;",
   ),
   mutation(
     "a view does not tell who has ended",
