@@ -46,7 +46,7 @@ export const mutations: readonly Mutation[] = [
   mutation(
     "an answer is taken for what was gained after the question",
     [1, 4],
-    470,
+    499,
     "mesh/directory.ts",
     "for (const round of rounds) round.waiting.delete(from);",
     "for (const round of this.#rounds) round.waiting.delete(from);",
