@@ -17,6 +17,8 @@ const WORK_MS = 50;
  * primary allows on top of the budget.
  */
 const STARVED_MS = 500;
+/** The kernel tells CPU time in lumps, which may come a look late. Too small: turns seem to work less than they do, and are ended late. */
+const LUMP_MS = 40;
 /** Time between two looks counts up to this: when it was more, everything may have stood still. */
 const GAP_MAX_MS = 250;
 
@@ -34,6 +36,8 @@ export class Suspicion {
   #last: Sight;
   /** How long the turn has worked, or blocked its thread by waiting. */
   #workedMs = 0;
+  /** CPU time that is not counted yet. */
+  #cpuMs = 0;
   #lastedMs = 0;
 
   /** @param movedMs when the event loop was seen to move last; the turn has lasted since `first` at least */
@@ -51,8 +55,10 @@ export class Suspicion {
   /** The milliseconds until the turn is to be ended, should it work all the time; 0 or less: now. */
   look(sight: Sight): number {
     const passedMs = Math.min(sight.nowMs - this.#last.nowMs, GAP_MAX_MS);
-    const cpuMs = sight.cpuMs - this.#last.cpuMs;
-    this.#workedMs += sight.asleep ? passedMs : Math.min(passedMs, cpuMs);
+    this.#cpuMs = Math.min(this.#cpuMs + sight.cpuMs - this.#last.cpuMs, passedMs + LUMP_MS);
+    const busyMs = Math.min(passedMs, this.#cpuMs);
+    this.#cpuMs -= busyMs;
+    this.#workedMs += sight.asleep ? passedMs : busyMs;
     this.#lastedMs += passedMs;
     this.#last = sight;
     const stopMs = this.#budgetMs - Math.min(STOP_MS, this.#budgetMs * STOP_SHARE);

@@ -33,6 +33,11 @@ test("a turn that gets half of a CPU is ended later", () => {
   expect(endOf(BUDGET_MS, (nowMs) => ({ cpuMs: nowMs / 2, asleep: false }))).toBeCloseTo(FIRST_MS + 1_100);
 });
 
+test("CPU time that the kernel tells in lumps counts in full", () => {
+  const lumps = (nowMs: number) => ({ cpuMs: Math.floor((nowMs + 7) / 30) * 30, asleep: false });
+  expect(endOf(BUDGET_MS, lumps, 10)).toBeLessThanOrEqual(700);
+});
+
 test("a turn that gets no CPU is ended half a second after its budget", () => {
   expect(endOf(BUDGET_MS, () => ({ cpuMs: 0, asleep: false }))).toBe(FIRST_MS + 1_500);
 });
