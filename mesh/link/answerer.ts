@@ -4,7 +4,7 @@
 import { MeshError, type AnswerFrame, type AskFrame, type Frame, type WorkerId } from "#proto";
 import { EXCHANGES_MAX, misplaced, resetFrame, type Exchange, type ExchangeLink } from "./exchange.ts";
 import { ExchangeTable } from "./exchange-table.ts";
-import type { LinkService } from "./port.ts";
+import type { Apart, LinkService } from "./port.ts";
 import { ServedCall } from "./served-call.ts";
 import { ServedSocket } from "./served-socket.ts";
 
@@ -19,13 +19,15 @@ export interface AnswererWriter {
 export class Answerer {
   readonly #from: WorkerId;
   readonly #service: LinkService;
+  readonly #apart: Apart;
   readonly #link: ExchangeLink;
   readonly #exchanges = new ExchangeTable<Exchange>();
   #questions = 0;
 
-  constructor(from: WorkerId, service: LinkService, writer: AnswererWriter) {
+  constructor(from: WorkerId, service: LinkService, writer: AnswererWriter, apart: Apart) {
     this.#from = from;
     this.#service = service;
+    this.#apart = apart;
     this.#link = {
       write: (frame) => writer.write(frame),
       ready: () => writer.ready(),
@@ -71,9 +73,9 @@ export class Answerer {
         this.#exchanges.set(stream, socket);
         socket.start(this.#service, this.#from);
       } else {
-        const call = new ServedCall(this.#link, stream, open);
+        const call = new ServedCall(this.#link, stream, open, this.#service, this.#from);
         this.#exchanges.set(stream, call);
-        call.start(this.#service, this.#from);
+        this.#apart(call);
       }
     } catch (thrown) {
       this.#exchanges.delete(stream);

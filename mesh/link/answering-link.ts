@@ -4,7 +4,7 @@ import { MeshError, parseWorkerId, type Frame, type WorkerId } from "#proto";
 import { Answerer } from "./answerer.ts";
 import { BatchWriter } from "./batch-writer.ts";
 import { Inbox } from "./inbox.ts";
-import type { LinkService } from "./port.ts";
+import type { Apart, LinkService } from "./port.ts";
 import type { LinkStream } from "./stream.ts";
 
 /** A peer's Hello must come within this, and the service must have decided within it, or its own patience is over anyway. */
@@ -16,6 +16,7 @@ export interface AnsweringLinkOptions {
   readonly self: WorkerId;
   readonly mesh: string;
   readonly service: LinkService;
+  readonly apart: Apart;
   epoch(): number;
   /** The peer is admitted. */
   readonly onUp: (link: AnsweringLink) => void;
@@ -101,13 +102,13 @@ export class AnsweringLink {
   #admit(from: string): void {
     if (this.#closed || this.#from === undefined) return;
     clearTimeout(this.#timer);
-    const { self, mesh, service } = this.#options;
+    const { self, mesh, service, apart } = this.#options;
     this.#writer.write({
       stream: 0,
       type: "hello",
       hello: { from: self, to: from, epoch: this.#options.epoch(), mesh },
     });
-    this.#answerer = new Answerer(this.#from, service, this.#writer);
+    this.#answerer = new Answerer(this.#from, service, this.#writer, apart);
     this.#options.onUp(this);
     const held = this.#held;
     this.#held = [];

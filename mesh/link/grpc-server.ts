@@ -25,7 +25,7 @@ import {
 } from "#proto";
 import { AnsweringLink } from "./answering-link.ts";
 import { HTTP2_WINDOW_BYTES, grpcOptions } from "./grpc-options.ts";
-import type { LinkListener, LinkService } from "./port.ts";
+import { atOnce, type Apart, type LinkListener, type LinkService } from "./port.ts";
 
 /** What the kernels in use take, with the closing zero. */
 const SOCKET_PATH_BYTES_MAX = 103;
@@ -55,6 +55,8 @@ export interface ListenLinksOptions {
   /** Path of the Unix socket, at most 103 bytes. A socket file that is there already is taken for a dead process's and removed. */
   readonly socketPath: string;
   readonly service: LinkService;
+  /** Default: every call is started at once. */
+  readonly apart?: Apart;
   /** Epoch of our view now. */
   epoch(): number;
 }
@@ -156,6 +158,7 @@ class GrpcLinkServer implements LinkListener {
         self: this.#options.self,
         mesh: this.#options.mesh,
         service: this.#options.service,
+        apart: this.#options.apart ?? atOnce,
         epoch: () => this.#options.epoch(),
         onUp: () => this.#replaceOlder(link),
         onClosed: () => {

@@ -7,7 +7,7 @@ import { Answerer } from "./answerer.ts";
 import { Asker } from "./asker.ts";
 import { BatchWriter } from "./batch-writer.ts";
 import { Inbox } from "./inbox.ts";
-import type { LinkService } from "./port.ts";
+import { atOnce, type LinkService } from "./port.ts";
 
 /** Each end numbers what it asks from 1, so what it asks and what it answers are kept apart. */
 const LANE_ASK = 0;
@@ -52,7 +52,7 @@ export class PairedLink<Sent, Received> {
       admit: () => Promise.resolve(true),
       ask: () => Promise.reject(new MeshError("bad_frame", "no directory is behind this link")),
     };
-    this.#answerer = new Answerer(OTHER_END, service, this.#answers);
+    this.#answerer = new Answerer(OTHER_END, service, this.#answers, atOnce);
   }
 
   /** A JSON value. Overtakes batches of this turn of the event loop, is overtaken by nothing. */

@@ -44,6 +44,24 @@ export interface LinkService {
   ask(from: WorkerId, question: AskFrame): AnswerFrame | Promise<AnswerFrame>;
 }
 
+/** A call that arrived over a link and is to be started. */
+export interface Arrival {
+  /** Only who keeps arrivals apart writes it. */
+  queued: boolean;
+  /** Throws nothing. */
+  resume(): void;
+  /** What `resume` ran was ended by force: nothing of it goes on. */
+  torn(error: unknown): void;
+}
+
+/**
+ * Calls `resume` of each on a turn of the event loop of its own, in their order: one batch brings calls to many sessions. At once where
+ * sessions need not be kept apart.
+ */
+export type Apart = (arrival: Arrival) => void;
+
+export const atOnce: Apart = (arrival) => arrival.resume();
+
 export type Served<Reply> =
   | { readonly status: "reply"; readonly reply: Reply }
   | { readonly status: "moved"; readonly worker: WorkerId | undefined; readonly epoch: number };

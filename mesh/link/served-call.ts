@@ -14,7 +14,7 @@ import {
   type Exchange,
   type ExchangeLink,
 } from "./exchange.ts";
-import type { CallOptions, LinkService, Served } from "./port.ts";
+import type { Arrival, CallOptions, LinkService, Served } from "./port.ts";
 import { ReceivedBody } from "./received-body.ts";
 import { SendWindow } from "./window.ts";
 
@@ -43,19 +43,24 @@ export function movedFrame(
   return { stream, type: "moved", moved: { worker: moved.worker ?? "", epoch: moved.epoch } };
 }
 
-export class ServedCall implements Exchange {
+export class ServedCall implements Exchange, Arrival {
+  queued = false;
   readonly #link: ExchangeLink;
   readonly #stream: number;
   readonly #call: SessionCall;
   readonly #options: CallOptions;
+  readonly #service: LinkService;
+  readonly #from: WorkerId;
   readonly #upload: ReceivedBody | undefined;
   #reply: BodySender | undefined;
   #over = false;
 
   /** Throws MeshError when the request is malformed. */
-  constructor(link: ExchangeLink, stream: number, open: OpenFrame) {
+  constructor(link: ExchangeLink, stream: number, open: OpenFrame, service: LinkService, from: WorkerId) {
     this.#link = link;
     this.#stream = stream;
+    this.#service = service;
+    this.#from = from;
     this.#options = optionsOf(open);
     this.#upload = open.streamed
       ? new ReceivedBody({ credit: (bytes) => this.#credit(bytes), cancelled: () => {} }, true)
@@ -63,14 +68,28 @@ export class ServedCall implements Exchange {
     this.#call = callOf(open, this.#upload?.stream ?? (open.body.byteLength > 0 ? ownBytes(open.body) : null));
   }
 
-  /** Throws what the service throws at once. */
-  start(service: LinkService, from: WorkerId): void {
-    const served = service.call(from, this.#call, this.#options);
-    if (!(served instanceof Promise)) return this.#served(served);
+  resume(): void {
+    // Its asker may have given up before its turn came.
+    if (this.#over) return;
+    let served: ReturnType<LinkService["call"]>;
+    try {
+      served = this.#service.call(this.#from, this.#call, this.#options);
+    } catch (thrown) {
+      this.#failed(thrown);
+      return;
+    }
+    if (!(served instanceof Promise)) {
+      this.#served(served);
+      return;
+    }
     served.then(
       (result) => this.#served(result),
       (thrown: unknown) => this.#failed(thrown),
     );
+  }
+
+  torn(error: unknown): void {
+    this.#failed(error);
   }
 
   receive(frame: Frame): void {

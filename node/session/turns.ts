@@ -4,7 +4,7 @@
 // Never decides whether a session may run for any other reason: that is its gate's business.
 
 import { outside } from "./current.ts";
-import { book, rebook } from "./immediates.ts";
+import { book, rebook, tearBooked } from "./immediates.ts";
 import { Line } from "./line.ts";
 
 /** A session, or one piece of its work. */
@@ -18,6 +18,9 @@ export interface Resumable {
 export interface Torn {
   torn(error: unknown): void;
 }
+
+/** Waits for a turn in which the session that it enters first is entered at once. */
+type Arrival = Resumable & Torn;
 
 // Before anybody replaces it.
 const nextTick = process.nextTick;
@@ -36,8 +39,11 @@ class Turns {
   #torn: Torn | undefined = undefined;
   /** Who is to hear of a turn that was torn off. Between that and `mend` other turns may run. */
   readonly #tornOff = new Set<Torn>();
-  /** In the order of arrival, each once. Bounded: a session stands in it once, and what else does belongs to one of its bounded events. */
-  readonly #waiting = new Line<Resumable>();
+  /**
+   * In the order of arrival, each once. Bounded: a session stands in it once, and what else does belongs to one of its bounded events, or to
+   * one of the bounded exchanges of a link.
+   */
+  readonly #waiting = new Line<Resumable | Arrival>();
 
   /** From now on entries are kept apart, and counted in `progress`. */
   isolate(progress: Int32Array): void {
@@ -74,6 +80,9 @@ class Turns {
     this.#waiting.push(session);
     this.#arm();
   }
+
+  /** Calls `resume` of each on a turn of its own, which the first session that it enters may have. */
+  readonly apart = (arrival: Arrival): void => this.queue(arrival);
 
   /** Runs `work` on a turn of its own; at once where sessions are not kept apart. */
   soon(work: () => void): void {
@@ -133,6 +142,7 @@ class Turns {
 
   /** The turn that runs is about to be torn off; `mend` MUST follow on another one. */
   tear(): void {
+    tearBooked();
     if (this.#torn !== undefined) this.#tornOff.add(this.#torn);
     this.leaveTop();
     this.#owner = undefined;
@@ -163,7 +173,8 @@ class Turns {
     const work = this.#waiting.shift();
     if (work === undefined) return;
     work.queued = false;
-    this.#own(work);
+    if ("torn" in work) this.#torn = work;
+    else this.#own(work);
     this.#client = undefined;
     this.#top = true;
     try {

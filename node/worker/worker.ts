@@ -13,6 +13,7 @@ import type { EndReason } from "../session/end-reason.ts";
 import { installFaultHandlers } from "../session/faults.ts";
 import { createSessionHost, type SessionHostControl } from "../session/host.ts";
 import { loadApplication } from "../session/load-application.ts";
+import { turns } from "../session/turns.ts";
 import { FaultEvents } from "./fault-events.ts";
 import { Descriptors } from "./descriptors.ts";
 import { LoadMeter } from "./load-meter.ts";
@@ -157,6 +158,7 @@ export class WorkerServer {
       bind: config.bind,
       socketPath: path.join(config.socketDir, `mesh-${process.pid}-${incarnation}.sock`),
       service: this.#router.service,
+      apart: turns.apart,
       epoch: () => this.#router.epoch,
     });
     const port = await this.#gateway.listen({ port: config.port, bind: config.bind });

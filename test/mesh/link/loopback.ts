@@ -4,7 +4,15 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { onTestFinished } from "vitest";
-import { createLinks, listenLinks, type ClientEnd, type LinkListener, type LinkService, type Links } from "#mesh";
+import {
+  createLinks,
+  listenLinks,
+  type ClientEnd,
+  type LinkListener,
+  type LinkService,
+  type Links,
+  type ListenLinksOptions,
+} from "#mesh";
 import type { Member, WorkerId } from "#proto";
 import { asker, host, memberAt } from "./members.ts";
 
@@ -18,8 +26,12 @@ export interface Pair {
 }
 
 /** `over`: which of the two transports the asker uses. Everything closes with the test. */
-export async function pair(service: Partial<LinkService>, over: "tcp" | "unix" = "unix"): Promise<Pair> {
-  const listener = await listen(service);
+export async function pair(
+  service: Partial<LinkService>,
+  over: "tcp" | "unix" = "unix",
+  apart?: ListenLinksOptions["apart"],
+): Promise<Pair> {
+  const listener = await listen(service, apart);
   return { links: asking(), listener, member: memberAt(listener, over) };
 }
 
@@ -29,7 +41,10 @@ export function asking(self: WorkerId = asker, mesh = "test"): Links {
   return links;
 }
 
-export async function listen(service: Partial<LinkService>): Promise<LinkListener> {
+export async function listen(
+  service: Partial<LinkService>,
+  apart?: ListenLinksOptions["apart"],
+): Promise<LinkListener> {
   const folder = await mkdtemp(path.join(tmpdir(), "link-"));
   const listener = await listenLinks({
     self: host,
@@ -37,6 +52,7 @@ export async function listen(service: Partial<LinkService>): Promise<LinkListene
     bind: "127.0.0.1",
     socketPath: path.join(folder, "b.sock"),
     epoch: () => 7,
+    ...(apart && { apart }),
     service: {
       admit: () => Promise.resolve(true),
       call: () => ({ status: "moved", worker: undefined, epoch: 7 }),
@@ -80,6 +96,7 @@ export function counted(bytes: number, chunkBytes = 64 * 1024) {
 
 export async function lengthOf(body: unknown): Promise<number> {
   if (body === null) return 0;
+  if (typeof body === "string") return Buffer.byteLength(body);
   if (body instanceof Uint8Array) return body.byteLength;
   if (!(body instanceof ReadableStream)) throw new Error("not a body of a link");
   let bytes = 0;
@@ -89,6 +106,7 @@ export async function lengthOf(body: unknown): Promise<number> {
 
 export async function textOf(body: unknown): Promise<string> {
   if (body === null) return "";
+  if (typeof body === "string") return body;
   if (body instanceof Uint8Array) return Buffer.from(body).toString();
   if (!(body instanceof ReadableStream)) throw new Error("not a body of a link");
   return await new Response(body).text();
