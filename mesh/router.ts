@@ -15,6 +15,7 @@ import {
   type RelayedFrame,
   type RelayFrame,
   type SessionId,
+  type SessionKey,
   type View,
   type WorkerId,
   type WorkerLoad,
@@ -81,6 +82,12 @@ interface Attempt<Reply> {
   readonly settleMs: number;
   here(): Reply | Promise<Reply>;
   there(to: Member, options: CallOptions): Promise<CallOutcome<Reply>>;
+}
+
+/** A call that was sent to a worker, and what came of it. */
+interface Sent<Reply> {
+  readonly worker: Member;
+  readonly outcome: CallOutcome<Reply>;
 }
 
 type Placement =
@@ -173,7 +180,18 @@ export class Router {
   }
 
   route(call: SessionCall): SessionReply | Promise<SessionReply> {
-    if (this.#serveable(call.id, call.onlyIfActive)) {
+    const { id, onlyIfActive } = call;
+    const here = this.#host.has(id.key);
+    const known = here ? undefined : this.#known(id.key);
+    if (known !== undefined) {
+      // The usual case of a hop. Whatever is unusual about it goes on as for any other call.
+      return this.#links
+        .call(known, call, { epoch: this.epoch, stale: undefined })
+        .then((outcome) =>
+          outcome.status === "reply" ? outcome.reply : this.#carry(this.#request(call), { worker: known, outcome }),
+        );
+    }
+    if (here || this.#startable(id, onlyIfActive)) {
       const reply = this.#host.fetch(call);
       return reply instanceof Promise
         ? reply.catch((error: unknown) => this.#again(error, this.#request(call)))
@@ -324,7 +342,11 @@ export class Router {
 
   /** True when the session lives here, or may be started here now without asking anybody. */
   #serveable(id: SessionId, onlyIfActive: boolean): boolean {
-    if (this.#host.has(id.key)) return true;
+    return this.#host.has(id.key) || this.#startable(id, onlyIfActive);
+  }
+
+  /** Starts the session when it may be started here now without asking anybody. */
+  #startable(id: SessionId, onlyIfActive: boolean): boolean {
     if (onlyIfActive || !this.#options.lease.isOpen() || !this.#options.accepting()) return false;
     const partition = partitionOf(id.key);
     if (!this.#directory.isOpen(partition) || !this.#keeps(id.kind)) return false;
@@ -333,12 +355,16 @@ export class Router {
     return true;
   }
 
-  async #carry<Reply>(attempt: Attempt<Reply>): Promise<Reply> {
+  /** @param sent what has become of the call already */
+  async #carry<Reply>(attempt: Attempt<Reply>, sent?: Sent<Reply>): Promise<Reply> {
     const deadline = this.#clock.now() + attempt.settleMs;
     let stale: WorkerId | undefined;
     let lastError: MeshError | undefined;
     for (let bounce = 0; bounce < BOUNCES_MAX || this.#clock.now() < deadline; bounce++) {
-      const target = await this.#target(attempt.id, attempt.onlyIfActive, stale);
+      const target: Placement =
+        sent === undefined
+          ? await this.#target(attempt.id, attempt.onlyIfActive, stale)
+          : { status: "there", worker: sent.worker };
       if (target.status === "here") {
         try {
           return await attempt.here();
@@ -348,7 +374,8 @@ export class Router {
         }
       }
       if (target.status === "there") {
-        const outcome = await attempt.there(target.worker, { epoch: this.epoch, stale });
+        const outcome = sent?.outcome ?? (await attempt.there(target.worker, { epoch: this.epoch, stale }));
+        sent = undefined;
         stale = undefined;
         if (outcome.status === "reply") {
           this.#routes.set(attempt.id.key, target.worker.id);
@@ -380,11 +407,17 @@ export class Router {
     });
   }
 
+  /** The other worker that the session was seen on last. */
+  #known(key: SessionKey): Member | undefined {
+    const worker = this.#routes.get(key);
+    const member = worker === undefined ? undefined : this.#directory.member(worker);
+    return member?.id === this.#self ? undefined : member;
+  }
+
   async #target(id: SessionId, onlyIfActive: boolean, stale: WorkerId | undefined): Promise<Placement> {
     if (this.#host.has(id.key)) return { status: "here" };
-    const cached = this.#routes.get(id.key);
-    const known = cached === undefined || cached === stale ? undefined : this.#directory.member(cached);
-    if (known !== undefined && known.id !== this.#self) return { status: "there", worker: known };
+    const known = this.#known(id.key);
+    if (known !== undefined && known.id !== stale) return { status: "there", worker: known };
     const owner = this.#directory.ownerOf(partitionOf(id.key));
     if (owner === undefined) return { status: "wait" };
     if (owner.id !== this.#self) return { status: "there", worker: owner };
@@ -563,7 +596,9 @@ export class Router {
     }
     if (question.ended) {
       for (const session of question.ended.sessions) {
-        this.#directory.ended(from, parseSessionKey(session.key).key, session.fence);
+        const { key } = parseSessionKey(session.key);
+        this.#directory.ended(from, key, session.fence);
+        if (this.#routes.get(key) === from) this.#routes.delete(key);
       }
       return answer(true);
     }

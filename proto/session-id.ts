@@ -34,6 +34,11 @@ export function isKind(kind: string): boolean {
 
 /** Throws `bad_name` with what is allowed. */
 export function parseSessionId(kind: string, name: string): SessionId {
+  checkId(kind, name);
+  return { kind, name, key: `${kind}/${name}` as SessionKey };
+}
+
+function checkId(kind: string, name: string): void {
   if (!isKind(kind)) {
     throw new MeshError(
       "bad_name",
@@ -51,7 +56,6 @@ export function parseSessionId(kind: string, name: string): SessionId {
   if (FORBIDDEN_IN_NAME.test(name)) {
     throw new MeshError("bad_name", "a session name must not hold control characters or lone surrogates");
   }
-  return { kind, name, key: `${kind}/${name}` as SessionKey };
 }
 
 /** Throws `bad_name`. */
@@ -59,7 +63,10 @@ export function parseSessionKey(key: string): SessionId {
   const slash = key.indexOf("/");
   if (slash < 0)
     throw new MeshError("bad_name", `"${clip(key)}" is not a session: write kind/name, for example chat/lobby`);
-  return parseSessionId(key.slice(0, slash), key.slice(slash + 1));
+  const kind = key.slice(0, slash);
+  const name = key.slice(slash + 1);
+  checkId(kind, name);
+  return { kind, name, key: key as SessionKey };
 }
 
 function clip(text: string): string {

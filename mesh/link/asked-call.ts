@@ -11,7 +11,7 @@ import {
   errorOf,
   misplaced,
   openFrame,
-  ownBytes,
+  ownBody,
   resetFrame,
   type Exchange,
 } from "./exchange.ts";
@@ -115,7 +115,7 @@ export class AskedCall implements Exchange, AwaitingHead {
         false,
       );
       body = this.#body.stream;
-    } else if (head.body.byteLength > 0) body = ownBytes(head.body);
+    } else body = ownBody(head.body);
     const { status, statusText, headers } = head;
     this.#settle({ status: "reply", reply: { status, statusText, headers, body } });
     if (!head.streamed) this.#finish();

@@ -1,5 +1,6 @@
 // What one exchange (a call, a socket or a question) needs of its link, on either side, and what it gives to it.
 
+import { isAscii } from "node:buffer";
 import { MeshError, isErrorCode, type Frame, type SessionKey } from "#proto";
 import type { SessionCall } from "../call.ts";
 import type { CallOptions } from "./port.ts";
@@ -21,6 +22,9 @@ export interface Exchange {
 
 /** Bodies up to this size travel inside Open or Head. Too small costs frames; too large lets one body hold up the batch it is in. */
 export const INLINE_BYTES_MAX = 64 * 1024;
+
+/** Bodies of ASCII up to this size are handed on as text. Larger ones would not fit into what Node writes to a socket without a buffer. */
+const TEXT_BYTES_MAX = 4 * 1024;
 
 export const NO_BYTES = new Uint8Array(0);
 
@@ -86,4 +90,12 @@ export function misplaced(frame: Frame): MeshError {
  */
 export function ownBytes(bytes: Uint8Array): Uint8Array<ArrayBuffer> {
   return new Uint8Array(bytes);
+}
+
+/** The same for a body. Text costs no memory outside of the heap, and goes out to a client in one piece with the head. */
+export function ownBody(bytes: Uint8Array): string | Uint8Array<ArrayBuffer> | null {
+  if (bytes.byteLength === 0) return null;
+  if (bytes.byteLength > TEXT_BYTES_MAX || !isAscii(bytes)) return ownBytes(bytes);
+  const buffer = Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  return buffer.toString("latin1");
 }

@@ -74,15 +74,11 @@ export class Exchange implements Waiting {
     return this.#signal.signal;
   };
 
-  async answerWith(promise: Promise<SessionReply>): Promise<void> {
-    let reply: SessionReply;
-    try {
-      reply = await promise;
-    } catch (error) {
-      this.fail(error);
-      return;
-    }
-    this.answer(reply);
+  answerWith(promise: Promise<SessionReply>): void {
+    promise.then(
+      (reply) => this.answer(reply),
+      (error: unknown) => this.fail(error),
+    );
   }
 
   answer(reply: SessionReply): void {

@@ -166,7 +166,7 @@ class HttpGateway implements Gateway {
     try {
       if (this.#application !== undefined && !isHealthCheck(head.target)) {
         const exchange = this.#exchange(request, response, stream, OWN_TIMEOUT_MS);
-        void exchange.answerWith(this.#application.answerRequest(head, source, exchange.signal));
+        exchange.answerWith(this.#application.answerRequest(head, source, exchange.signal));
         return;
       }
       const resolved = resolve(this.#router, head, source);
@@ -204,7 +204,7 @@ class HttpGateway implements Gateway {
     }
     const exchange = this.#exchange(request, response, body, call?.timeoutMs ?? OWN_TIMEOUT_MS);
     if (call !== undefined) exchange.onCancel((reason) => call.cancel(reason));
-    if (reply instanceof Promise) void exchange.answerWith(reply);
+    if (reply instanceof Promise) exchange.answerWith(reply);
     else exchange.answer(reply);
   }
 

@@ -80,11 +80,22 @@ describe("bodies", () => {
 
   test("received bytes do not lie in a buffer that holds other sessions' bytes", async () => {
     const { links, member } = await pair({ call: (_, call) => replied(call.body) });
-    const outcomes = ["one", "two"].map((text) => links.call(member, callOf({ body: Buffer.from(text) }), options));
+    const outcomes = ["öh", "äh"].map((text) => links.call(member, callOf({ body: Buffer.from(text) }), options));
     for (const outcome of outcomes) {
       const { body } = await repliesOf(outcome);
       expect(body instanceof Uint8Array && body.buffer.byteLength).toBe(3);
     }
+  });
+
+  test.each([
+    ["a small one of ASCII as text", "x".repeat(4_096), "string"],
+    ["a larger one as bytes", "x".repeat(4_097), "object"],
+    ["one of other characters as bytes", "\u0080", "object"],
+  ])("the body of a reply arrives: %s", async (_, text, type) => {
+    const { links, member } = await pair({ call: () => replied(Buffer.from(text)) });
+    const { body } = await repliesOf(links.call(member, callOf(), options));
+    expect(typeof body).toBe(type);
+    expect(await textOf(body)).toBe(text);
   });
 
   test(

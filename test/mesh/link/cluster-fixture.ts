@@ -56,10 +56,7 @@ if (cluster.isPrimary) {
 
   const report = async (port: number) => {
     const outcome = await links.call(memberAt({ port, socket: "" }, "tcp", other), callOf(), options);
-    const body =
-      outcome.status === "reply" && outcome.reply.body instanceof Uint8Array
-        ? Buffer.from(outcome.reply.body).toString()
-        : "";
+    const body = outcome.status === "reply" && typeof outcome.reply.body === "string" ? outcome.reply.body : "";
     process.send?.({ report: { port: listener.port, pid: process.pid, answeredBy: Number(body) } });
   };
 }
