@@ -6,6 +6,9 @@ import type { SessionReply } from "#mesh";
 import { MeshError, type HeaderList } from "#proto";
 import { isHopByHop } from "../web/web.ts";
 
+/** What Node writes to a socket without a buffer of its own, head included, is 16 KiB. */
+const ONE_PIECE_BYTES_MAX = 8 * 1024;
+
 /** True when all was written; false when the head was written and `pumpBody` must follow. Throws when the head is not valid HTTP. */
 export function writeReply(response: ServerResponse, method: string, reply: SessionReply, close: boolean): boolean {
   const { body, status } = reply;
@@ -22,7 +25,9 @@ export function writeReply(response: ServerResponse, method: string, reply: Sess
     }
     const length = typeof body === "string" ? Buffer.byteLength(body) : body.byteLength;
     writeHead(response, reply, headersOf(reply, length, false, close));
-    response.end(body);
+    if (typeof body === "string" || length > ONE_PIECE_BYTES_MAX) response.end(body);
+    // Byte for byte, in one string with the head: two pieces cost some 4 us more.
+    else response.end(Buffer.from(body.buffer, body.byteOffset, length).toString("latin1"), "latin1");
     return true;
   }
   writeHead(response, reply, headersOf(reply, undefined, true, close));

@@ -79,6 +79,14 @@ describe("a reply", () => {
     expect(await response.text()).toBe("hé");
   });
 
+  it.each([1, 256, 8_192, 8_193, 100_000])("sends %d bytes of all values byte for byte", async (length) => {
+    const bytes = new Uint8Array(length).map((_, at) => 255 - (at % 256));
+    await using edge = await edgeWith({ fetch: () => reply(bytes) });
+    const response = await fetch(edge.url + PATH);
+    expect(response.headers.get("content-length")).toBe(String(length));
+    expect(Buffer.compare(await response.bytes(), bytes)).toBe(0);
+  });
+
   it("is the same through a promise", async () => {
     await using edge = await edgeWith({ fetch: async () => reply(new Uint8Array([104, 105])) });
     const response = await fetch(edge.url + PATH);
