@@ -1,4 +1,5 @@
-// Frames of a link in memory and their codec. The wire form is mesh.proto, read at start by protobufjs. A decoder gets
+// Frames of a link in memory and their codec. The wire form is mesh.proto, read at start by protobufjs; the frames of requests and
+// messages are written by frame-writer.ts. A decoder gets
 // bytes from a peer, so it rejects what is not a batch of well-formed frames with `bad_frame` and never half-decodes.
 
 import { fileURLToPath } from "node:url";
@@ -6,6 +7,7 @@ import protobuf from "protobufjs";
 import { MeshError } from "./error.ts";
 import type { Fence } from "./fence.ts";
 import { checkFrame } from "./frame-check.ts";
+import { writeBatch } from "./frame-writer.ts";
 
 /** Header names and values in turn, as they came: `[name, value, name, value]`. */
 export type HeaderList = readonly string[];
@@ -103,6 +105,11 @@ useEmptyBuffers(root.lookup("sessionmesh.v1"));
 export const LINK_METHOD_PATH = "/sessionmesh.v1.Link/Connect";
 
 export function encodeBatch(frames: readonly Frame[]): Buffer {
+  return writeBatch(frames) ?? encodeAnyBatch(frames);
+}
+
+/** What knows the schema alone. */
+export function encodeAnyBatch(frames: readonly Frame[]): Buffer {
   // In Node protobufjs writes into Buffers; the method's type only promises a Uint8Array.
   return asBuffer(batchType.encode({ frames }).finish());
 }
