@@ -17,6 +17,7 @@ const bookings = new Roster<Booking>();
 const bookingOf = new WeakMap<NodeJS.Immediate, Booking>();
 let booked = 0;
 let running: Booking | undefined;
+let torn: NodeJS.Immediate | undefined;
 
 class Booking implements Rostered {
   place = -1;
@@ -89,9 +90,10 @@ export function clearBooked(given: NodeJS.Immediate | undefined): void {
  * it gets something to do.
  */
 export function tearBooked(): void {
-  if (running !== undefined)
-    Object.assign(running.handle, { _destroyed: false, _onImmediate: recount, _argv: undefined });
+  if (running === undefined) return;
+  torn = running.handle;
   running = undefined;
+  Object.assign(torn, { _destroyed: false, _onImmediate: recount, _argv: undefined });
 }
 
 /**
@@ -99,6 +101,7 @@ export function tearBooked(): void {
  * leave the last immediate of all waiting. One that is taken from between two others, without Node's knowledge, makes up for it.
  */
 function recount(): void {
+  torn = undefined;
   const before: Linked = setImmediate(nothing);
   const spare: Linked = setImmediate(nothing);
   const after: Linked = setImmediate(nothing);
@@ -115,6 +118,9 @@ function nothing(): void {}
 
 /** Whatever Node still holds of them is taken back and set again, in the same order. */
 export function rebook(): void {
+  // It was the first: Node has forgotten it, and whoever clears it must not change the count.
+  if (torn !== undefined) Object.assign(torn, { _destroyed: true, _onImmediate: null });
+  torn = undefined;
   for (const booking of [...bookings].toSorted((one, other) => one.number - other.number)) {
     const refers = booking.handle.hasRef();
     clearImmediate(booking.handle);
