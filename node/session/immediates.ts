@@ -9,15 +9,10 @@ const { setImmediate, clearImmediate } = { ...process.getBuiltinModule("node:tim
 
 type Callback = (...parameters: unknown[]) => unknown;
 
-/** As Node chains them. */
-type Linked = NodeJS.Immediate & { _idlePrev?: unknown; _idleNext?: unknown };
-
 const bookings = new Roster<Booking>();
 /** By the handle that was given out. */
 const bookingOf = new WeakMap<NodeJS.Immediate, Booking>();
 let booked = 0;
-let running: Booking | undefined;
-let torn: NodeJS.Immediate | undefined;
 
 class Booking implements Rostered {
   place = -1;
@@ -84,43 +79,8 @@ export function clearBooked(given: NodeJS.Immediate | undefined): void {
   if (booking !== undefined) bookings.delete(booking);
 }
 
-/**
- * The turn that runs is about to be torn off; `rebook` MUST follow on another one. When it is an immediate behind others, Node begins with the
- * same one again, finds it done, and looks for the one before it, which there is not: an error at each turn of the loop, for ever. So
- * it gets something to do.
- */
-export function tearBooked(): void {
-  if (running === undefined) return;
-  torn = running.handle;
-  running = undefined;
-  Object.assign(torn, { _destroyed: false, _onImmediate: recount, _argv: undefined });
-}
-
-/**
- * Only runs where Node begins with the torn one again, and so counts it off a second time. With one too few in its count Node would
- * leave the last immediate of all waiting. One that is taken from between two others, without Node's knowledge, makes up for it.
- */
-function recount(): void {
-  torn = undefined;
-  const before: Linked = setImmediate(nothing);
-  const spare: Linked = setImmediate(nothing);
-  const after: Linked = setImmediate(nothing);
-  if (spare._idlePrev === before && spare._idleNext === after) {
-    spare.unref();
-    before._idleNext = after;
-    after._idlePrev = before;
-  }
-  clearImmediate(before);
-  clearImmediate(after);
-}
-
-function nothing(): void {}
-
 /** Whatever Node still holds of them is taken back and set again, in the same order. */
 export function rebook(): void {
-  // It was the first: Node has forgotten it, and whoever clears it must not change the count.
-  if (torn !== undefined) Object.assign(torn, { _destroyed: true, _onImmediate: null });
-  torn = undefined;
   for (const booking of [...bookings].toSorted((one, other) => one.number - other.number)) {
     const refers = booking.handle.hasRef();
     clearImmediate(booking.handle);

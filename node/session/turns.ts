@@ -4,7 +4,7 @@
 // Never decides whether a session may run for any other reason: that is its gate's business.
 
 import { outside } from "./current.ts";
-import { book, rebook, tearBooked } from "./immediates.ts";
+import { book, rebook } from "./immediates.ts";
 import { Line } from "./line.ts";
 
 /** A session, or one piece of its work. */
@@ -142,7 +142,6 @@ class Turns {
 
   /** The turn that runs is about to be torn off; `mend` MUST follow on another one. */
   tear(): void {
-    tearBooked();
     if (this.#torn !== undefined) this.#tornOff.add(this.#torn);
     this.leaveTop();
     this.#owner = undefined;
