@@ -131,6 +131,8 @@ class NodeMembership implements Membership {
   #joining: Promise<View> | undefined;
   #refreshing: Promise<View> | undefined;
   #refreshAgain = false;
+  /** Something was shown before the answer to our joining was here: perhaps a later view than the one that we joined. */
+  #sightedEarly = false;
   #confirming = false;
   /**
    * The first heartbeat that was acknowledged since this node lost contact: its revision, or less when the registry went back meanwhile; and the
@@ -289,6 +291,7 @@ class NodeMembership implements Membership {
     this.#register.member = true;
     // Not `view`: a watch may have shown a newer one, which nobody was told of while we had not joined.
     this.#onView(this.view);
+    if (this.#sightedEarly) this.#refreshSoon();
     this.#peers.start();
     this.#lease.joined();
     this.#rereadLater(1);
@@ -482,7 +485,11 @@ class NodeMembership implements Membership {
   }
 
   #refreshSoon(): void {
-    if (!this.#register.member || this.#over) return;
+    if (this.#over) return;
+    if (!this.#register.member) {
+      this.#sightedEarly = true;
+      return;
+    }
     // One that is under way may have looked already, or be about to give up after an outage that has just ended.
     this.#refreshAgain = this.#refreshing !== undefined;
     if (this.#refreshAgain) return;
