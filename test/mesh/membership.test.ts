@@ -73,6 +73,26 @@ describe("joining", () => {
     }
   });
 
+  test("a view that went by before the answer to a node's joining is not missed", async () => {
+    await started("n1");
+    const kv = faulty(bucket.open());
+    const answer = Promise.withResolvers<void>();
+    const { update } = kv;
+    kv.update = async (key, value, revision) => {
+      const written = await update(key, value, revision);
+      if (key === "view") await answer.promise;
+      return written;
+    };
+    const joining = start("n2", { kv });
+    const joined = joining.membership.join([]);
+    for (let ms = 0; ms < 2_000 && !(await view()).includes("n2"); ms += 10) await clock.advance(10);
+    await started("n3");
+    answer.resolve();
+    await finish(joined);
+    await clock.until(() => memberIds(joining.membership.view).includes("n3"), 1_000);
+    expect(joining.views.map(memberIds).at(-1)).toEqual(["n1", "n2", "n3"]);
+  });
+
   test("an id that a running node holds is refused, and the running node does not notice", async () => {
     const first = await started("n1");
     const second = start("n1", { incarnation: "n1-2" });
