@@ -41,7 +41,7 @@ test("no node acts after it was taken out of the view, and the mesh settles when
   await fc.assert(
     fc.asyncProperty(
       fc.integer({ min: 1, max: IDS.length }),
-      fc.array(step, { maxLength: 15 }),
+      fc.array(step, { maxLength: 15, size: "max" }),
       async (size, steps) => {
         const clock = fakeClock();
         const bucket = memoryBucket();

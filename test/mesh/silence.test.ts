@@ -250,7 +250,7 @@ test("nobody is due within evictMs of any doubt about our own contact, nor of th
     event: fc.constantFrom("ack", "ack", "ack", "ack", "doubt", "stall", "n1", "n2", "n1", "n2"),
   });
   fc.assert(
-    fc.property(fc.array(step, { maxLength: 120 }), fc.double({ min: 0, max: 0.99, noNaN: true }), (steps, random) => {
+    fc.property(fc.array(step, { maxLength: 120, size: "max" }), fc.double({ min: 0, max: 0.99, noNaN: true }), (steps, random) => {
       const silence = new Silence("n0", timings, () => random);
       let now = 0;
       let revision = 0;

@@ -5,7 +5,7 @@ import { ExchangeTable } from "../../../mesh/link/exchange-table.ts";
 test("does what a Map does, whatever comes and goes", () => {
   const step = fc.record({ add: fc.boolean(), stream: fc.oneof(fc.integer({ min: 1, max: 40 }), fc.nat(0xffff_fffe)) });
   fc.assert(
-    fc.property(fc.array(step, { maxLength: 400 }), (steps) => {
+    fc.property(fc.array(step, { maxLength: 400, size: "max" }), (steps) => {
       const table = new ExchangeTable<object>();
       const model = new Map<number, object>();
       for (const { add, stream: from } of steps) {
