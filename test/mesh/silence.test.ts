@@ -250,41 +250,46 @@ test("nobody is due within evictMs of any doubt about our own contact, nor of th
     event: fc.constantFrom("ack", "ack", "ack", "ack", "doubt", "stall", "n1", "n2", "n1", "n2"),
   });
   fc.assert(
-    fc.property(fc.array(step, { maxLength: 120, size: "max" }), fc.double({ min: 0, max: 0.99, noNaN: true }), (steps, random) => {
-      const silence = new Silence("n0", timings, () => random);
-      let now = 0;
-      let revision = 0;
-      let lastAck = 0;
-      let doubtAt = 0;
-      const sign = new Map([
-        ["n1", 0],
-        ["n2", 0],
-        ["n3", 0],
-      ]);
-      silence.viewChanged(meshOf(4), 0);
-      silence.contact(0);
-      for (const id of sign.keys()) silence.seen(id, { revision: ++revision, evicted: undefined, epoch: 1 }, "read", 0);
-      for (const { waitMs, event } of steps) {
-        now += event === "stall" ? suspendMs + waitMs : waitMs;
-        if (event === "doubt") {
-          silence.restart(now);
-          doubtAt = now;
-        } else if (event === "n1" || event === "n2") {
-          silence.seen(event, { revision: ++revision, evicted: undefined, epoch: 1 }, "watch", now);
-          sign.set(event, now);
+    fc.property(
+      fc.array(step, { maxLength: 120, size: "max" }),
+      fc.double({ min: 0, max: 0.99, noNaN: true }),
+      (steps, random) => {
+        const silence = new Silence("n0", timings, () => random);
+        let now = 0;
+        let revision = 0;
+        let lastAck = 0;
+        let doubtAt = 0;
+        const sign = new Map([
+          ["n1", 0],
+          ["n2", 0],
+          ["n3", 0],
+        ]);
+        silence.viewChanged(meshOf(4), 0);
+        silence.contact(0);
+        for (const id of sign.keys())
+          silence.seen(id, { revision: ++revision, evicted: undefined, epoch: 1 }, "read", 0);
+        for (const { waitMs, event } of steps) {
+          now += event === "stall" ? suspendMs + waitMs : waitMs;
+          if (event === "doubt") {
+            silence.restart(now);
+            doubtAt = now;
+          } else if (event === "n1" || event === "n2") {
+            silence.seen(event, { revision: ++revision, evicted: undefined, epoch: 1 }, "watch", now);
+            sign.set(event, now);
+          }
+          // A gap between two acknowledgements that is longer than suspendMs is doubt too, from its end on.
+          if (now - lastAck > suspendMs) doubtAt = now;
+          if (event === "ack") {
+            silence.contact(now);
+            lastAck = now;
+          }
+          for (const { id } of silence.due(now)) {
+            expect(now - doubtAt).toBeGreaterThanOrEqual(evictMs);
+            expect(now - (sign.get(id) ?? 0)).toBeGreaterThanOrEqual(evictMs);
+          }
         }
-        // A gap between two acknowledgements that is longer than suspendMs is doubt too, from its end on.
-        if (now - lastAck > suspendMs) doubtAt = now;
-        if (event === "ack") {
-          silence.contact(now);
-          lastAck = now;
-        }
-        for (const { id } of silence.due(now)) {
-          expect(now - doubtAt).toBeGreaterThanOrEqual(evictMs);
-          expect(now - (sign.get(id) ?? 0)).toBeGreaterThanOrEqual(evictMs);
-        }
-      }
-    }),
+      },
+    ),
     { numRuns: 500 },
   );
 });
