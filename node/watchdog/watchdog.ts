@@ -29,6 +29,7 @@ const READY_LIMIT_MS = 10_000;
 /** A thread lets go within milliseconds. One that has failed does not; then Node says at the end that it waits for a debugger. */
 const LET_GO_LIMIT_MS = 250;
 const GUARD = "sessionmesh.guard";
+const settled = Promise.resolve();
 
 /** A session that was ended by force. */
 export interface Kill {
@@ -149,8 +150,11 @@ export class Watchdog {
   readonly #guard = {
     look: () => ({ turn: turnCountOf(this.#record), server: this.#serverNumber() }),
     mark: () => {
-      this.#mark = { ticks: undefined };
-      this.#pass(this.#mark);
+      const mark = { ticks: undefined };
+      this.#mark = mark;
+      // By way of a microtask: the thread may call between any two functions of Node's, also when Node has found its queue of ticks empty
+      // and not noted it yet. A tick that is added then is never run, nor any other from then on.
+      outside(() => void settled.then(() => this.#pass(mark)));
       return this.#guard.look();
     },
     condemn: (reason: KillReason, durationMs: number, stack: string) => {
