@@ -31,6 +31,8 @@ export interface HeartbeatOptions {
 export class Heartbeat {
   readonly #options: HeartbeatOptions;
   #cancel: (() => void) | undefined;
+  #cancelSoon: (() => void) | undefined;
+  #sentAt = Number.NEGATIVE_INFINITY;
   #busy: Promise<void> | undefined;
   #again = false;
   #stopped = false;
@@ -54,10 +56,21 @@ export class Heartbeat {
     this.#busy ??= this.#run();
   }
 
+  /** One so long after the last one, unless the next is due by then anyway. */
+  soon(ms: number): void {
+    const { clock, heartbeatMs } = this.#options;
+    if (this.#stopped || this.#cancelSoon !== undefined || ms >= heartbeatMs) return;
+    this.#cancelSoon = clock.timer(Math.max(0, this.#sentAt + ms - clock.now()), () => {
+      this.#cancelSoon = undefined;
+      this.now();
+    });
+  }
+
   /** Resolves once no write is under way. */
   async stop(): Promise<void> {
     this.#stopped = true;
     this.#cancel?.();
+    this.#cancelSoon?.();
     await this.#busy;
   }
 
@@ -78,6 +91,7 @@ export class Heartbeat {
       // A registry that went back gives its revisions away again: the one that we expect may be that of our eviction now.
       if (lease.suspended && !(await this.#look())) break;
       const sentAt = clock.now();
+      this.#sentAt = sentAt;
       const next = lease.beat(sentAt, load(), seen());
       if (next === undefined) return undefined;
       const bytes = encodeLease(next.lease);

@@ -135,6 +135,11 @@ export class LeaseKeeper {
     this.#heartbeat?.now();
   }
 
+  /** One so long after the last one, or in its turn. */
+  beatSoon(ms: number): void {
+    this.#heartbeat?.soon(ms);
+  }
+
   /** The view, read after the `confirm` with this `until`, holds us. */
   confirmed(until: number): void {
     this.#options.onEffects(this.#lease?.confirmed(until, this.#options.clock.now()) ?? []);

@@ -47,6 +47,8 @@ const REFRESH_TRIES = 3;
 /** Watches can be blind for a minute without an error; this bounds how old a view may be. */
 const REREAD_MS = 10_000;
 const LEASES_EVERY_REREADS = 6;
+/** All members together send at most a hundred heartbeats a second more while nodes join. Fifty and more send none. */
+const SHOW_MS_A_NODE = 10;
 /** Heartbeats that a node which was cut off leaves to others to repair a registry that lost the view. */
 const REPAIR_HOLD_HEARTBEATS = 2;
 
@@ -426,7 +428,8 @@ class NodeMembership implements Membership {
 
   #onView(view: View): void {
     if (!this.#register.member || this.#over) return;
-    this.#peers.viewChanged(view);
+    // A newcomer waits for long with us, should we fall silent, until our lease shows that we know of it: see silence.ts.
+    if (this.#peers.viewChanged(view)) this.#lease.beatSoon(view.nodes.length * SHOW_MS_A_NODE);
     const { id, incarnation } = this.#wanted;
     if (holds(view, id, incarnation)) this.#options.events.onView(view);
     else if (!this.#leaving) this.#refreshSoon();

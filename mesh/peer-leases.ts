@@ -132,13 +132,18 @@ export class PeerLeases {
     return view.nodes.filter((node) => node.id !== self && !this.#evidence.ended(node.id, node.incarnation));
   }
 
-  viewChanged(view: View): void {
+  /** True: somebody is new in it. */
+  viewChanged(view: View): boolean {
+    const grown = view.nodes.some(
+      ({ id, incarnation }) => id !== this.#options.self && this.#nodes.get(id)?.incarnation !== incarnation,
+    );
     this.#members = new Set(view.nodes.map((node) => node.id));
     for (const id of this.#leases.keys()) if (!this.#members.has(id)) this.#changed = this.#leases.delete(id);
     this.#nodes.clear();
     for (const node of view.nodes) this.#nodes.set(node.id, node);
     this.#silence.viewChanged(view, this.#options.clock.now());
     this.#evidence.viewChanged(view);
+    return grown;
   }
 
   /** Our own heartbeat was acknowledged, or was not. */

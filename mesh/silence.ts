@@ -66,7 +66,7 @@ export class Silence {
   readonly #observed = new Map<string, Observed>();
   #view: View | undefined;
   #lastContact = Number.NEGATIVE_INFINITY;
-  #braked = false;
+  #brakedSince: number | undefined;
 
   /** `random`: from 0 up to 1. */
   constructor(self: string, timings: LeaseTimings, random: () => number) {
@@ -194,7 +194,7 @@ export class Silence {
   }
 
   due(now: number): DueEviction[] {
-    const { suspendMs } = this.#timings;
+    const { suspendMs, heartbeatMs } = this.#timings;
     if (this.#view === undefined) return [];
     if (now - this.#lastContact > suspendMs) {
       // We have been suspended ourselves, or stopped: what we did not see in that time says nothing.
@@ -205,8 +205,12 @@ export class Silence {
     const unable = new Set<string>();
     for (const [id, { since }] of this.#observed) if (now - since >= suspendMs) unable.add(id);
     const brake = unable.size * 2 > this.#view.nodes.length;
-    if (this.#braked && !brake) this.restart(now);
-    this.#braked = brake;
+    if (brake) this.#brakedSince ??= now;
+    else {
+      // Less is the time that a look takes: while watches are blind, all seem silent until they have been asked after.
+      if (this.#brakedSince !== undefined && now - this.#brakedSince >= heartbeatMs) this.restart(now);
+      this.#brakedSince = undefined;
+    }
 
     for (const [id, { ended, goneSince }] of this.#observed) if (ended || goneSince !== undefined) unable.add(id);
     const due: DueEviction[] = [];

@@ -307,6 +307,18 @@ describe("eviction", () => {
     expect(one.fenced).toEqual([]);
   });
 
+  test("a node that falls silent right after two others have joined is evicted no later than any other", async () => {
+    const one = await started("n1");
+    // Its ports are open: it may be stopped, and go on at any moment.
+    const peers = { ...deafPeers, probe: async () => "open" as const };
+    for (const id of ["n2", "n3"]) await started(id, { peers });
+    // Well before its next heartbeat is due.
+    await clock.advance(50);
+    await one.membership.close();
+    await clock.advance(timings.evictMs + 3 * timings.heartbeatMs);
+    expect(await view()).toEqual(["n2", "n3"]);
+  });
+
   test("watches that go blind evict nobody who lives, and hide nobody who is dead", async () => {
     const kvs = ["n1", "n2", "n3"].map(() => faulty(bucket.open()));
     for (const [at, kv] of kvs.entries()) await started(`n${at + 1}`, { kv });
@@ -314,7 +326,8 @@ describe("eviction", () => {
     await clock.advance(30_000);
     expect(await view()).toEqual(["n1", "n2", "n3"]);
     await nodes[2]?.membership.close();
-    await clock.advance(timings.evictMs + timings.suspendMs + 2 * timings.heartbeatMs);
+    // Its last heartbeat is found when it has seemed silent for suspendMs; who is not the first to act holds back for two heartbeats more.
+    await clock.advance(timings.suspendMs + timings.evictMs + 4 * timings.heartbeatMs);
     expect(await view()).toEqual(["n1", "n2"]);
     expect(nodes.flatMap((node) => node.fenced)).toEqual([]);
   });
