@@ -297,6 +297,12 @@ export class Checker {
       this.#limit("the mesh, which no member told it again before a newcomer founded another");
     }
     this.#founding = view.founding;
+    for (const { incarnation } of view.nodes) {
+      const isBack =
+        this.#evicted.has(incarnation) && before?.nodes.every((one) => one.incarnation !== incarnation) !== false;
+      if (isBack && before?.departed?.includes(incarnation) !== true && !this.#isRemembered(incarnation))
+        this.#limit("an eviction, all who knew of it being dead");
+    }
     for (const [life] of members) {
       const known = [view, before].some((one) => one?.nodes.some((other) => other.incarnation === life));
       if (!known) this.#limit("a join, until its node says so");
