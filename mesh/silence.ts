@@ -22,6 +22,8 @@ export interface LeaseTimings {
 
 export interface LeaseSighting {
   readonly revision: number;
+  /** Names the write; empty where there is no lease or none that can be read. A registry that went back gives revisions away again. */
+  readonly opId: string;
   /** The incarnation that the lease says was evicted; undefined when it is live. */
   readonly evicted: string | undefined;
   /** Of the newest view that its writer had seen; 0 when the lease does not say. */
@@ -41,6 +43,7 @@ export interface DueEviction {
 interface Observed {
   readonly incarnation: string;
   revision: number;
+  opId: string;
   evicted: string | undefined;
   /** When we last saw a change, or began anew. */
   since: number;
@@ -84,10 +87,11 @@ export class Silence {
       ids.add(id);
       const before = this.#observed.get(id);
       if (before?.incarnation === incarnation) continue;
-      const revision = before?.revision ?? 0;
+      const { revision = 0, opId = "" } = before ?? {};
       this.#observed.set(id, {
         incarnation,
         revision,
+        opId,
         evicted: before?.evicted,
         since: now,
         holdMs: this.#hold(),
@@ -107,9 +111,11 @@ export class Silence {
   /** A lease as a watch showed it (which may repeat old ones) or as it was read. */
   seen(id: string, sighting: LeaseSighting, source: "watch" | "read", now: number): void {
     const observed = this.#observed.get(id);
-    if (observed === undefined || sighting.revision === observed.revision) return;
+    if (observed === undefined) return;
+    if (sighting.revision === observed.revision && sighting.opId === observed.opId) return;
     if (source === "watch" && sighting.revision < observed.revision) return;
     observed.revision = sighting.revision;
+    observed.opId = sighting.opId;
     observed.evicted = sighting.evicted;
     observed.since = now;
     observed.holdMs = this.#hold();

@@ -254,7 +254,7 @@ test("whatever happens, nobody acts while a peer that promised may evict, nor pa
       const beat = (): void => {
         const sent = lease.beat(now, [], { epoch: 1, view: "" })!;
         lease.acknowledged(sent.lease.beat, ++revision, now);
-        peer.seen("d", { revision, evicted: undefined, epoch: 1 }, "watch", now);
+        peer.seen("d", { revision, opId: `d.${revision}`, evicted: undefined, epoch: 1 }, "watch", now);
         bound = Math.max(bound, now + suspendMs);
       };
       // The peer has contact all along, which is worse than the truth: it evicts as soon as its rules let it.

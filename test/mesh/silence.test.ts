@@ -3,9 +3,13 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { rendezvousOrder } from "#placement";
-import { Silence } from "../../mesh/silence.ts";
+import { Silence, type LeaseSighting } from "../../mesh/silence.ts";
 import { timings } from "./membership-nodes.ts";
 import { viewOf } from "./views.ts";
+
+function sight(revision: number, evicted: string | undefined, epoch: number): LeaseSighting {
+  return { revision, opId: `w.${revision}`, evicted, epoch };
+}
 
 const { heartbeatMs, suspendMs, evictMs, outageCapMs } = timings;
 
@@ -27,7 +31,7 @@ function observer(
   silence.viewChanged(meshOf(size), now);
   silence.contact(now);
   for (const { id } of meshOf(size).nodes)
-    silence.seen(id, { revision: ++revision, evicted: undefined, epoch: epochSeen }, "read", now);
+    silence.seen(id, sight(++revision, undefined, epochSeen), "read", now);
   return {
     silence,
     now: () => now,
@@ -39,7 +43,7 @@ function observer(
         if (now % heartbeatMs === 0) {
           silence.contact(now);
           for (const id of alive)
-            silence.seen(id, { revision: ++revision, evicted: undefined, epoch: 1 }, "watch", now);
+            silence.seen(id, sight(++revision, undefined, 1), "watch", now);
         }
         for (const { id } of silence.due(now)) due.add(id);
       }
@@ -70,11 +74,20 @@ describe("silence", () => {
 
   test("ends with a new revision, but not with one that a watch repeats", () => {
     const { silence, run } = observer(3);
-    silence.seen("n2", { revision: 50, evicted: undefined, epoch: 1 }, "watch", 0);
+    silence.seen("n2", sight(50, undefined, 1), "watch", 0);
     run(2_000, ["n1"]);
-    silence.seen("n2", { revision: 49, evicted: undefined, epoch: 1 }, "watch", 2_000);
-    silence.seen("n2", { revision: 50, evicted: undefined, epoch: 1 }, "read", 2_000);
+    silence.seen("n2", sight(49, undefined, 1), "watch", 2_000);
+    silence.seen("n2", sight(50, undefined, 1), "read", 2_000);
     expect(run(evictMs + 2 * heartbeatMs, ["n1"])).toEqual(["n2"]);
+  });
+
+  test("ends with another write at the same revision, which a registry that went back gives away again", () => {
+    const { silence, run } = observer(3);
+    silence.seen("n2", sight(50, undefined, 1), "read", 0);
+    run(2_000, ["n1"]);
+    silence.seen("n2", { ...sight(50, undefined, 1), opId: "a later one" }, "read", 2_000);
+    expect(run(evictMs + 2 * heartbeatMs, ["n1"])).toEqual([]);
+    expect(run(2_000 + evictMs + 2 * heartbeatMs, ["n1"])).toEqual(["n2"]);
   });
 
   test("is asked about from suspendMs on, once a heartbeat", () => {
@@ -89,14 +102,14 @@ describe("silence", () => {
   test("of a node that was marked needs no waiting", () => {
     const { silence, run, now } = observer(3, firstFor("n2", 3) === "n0" ? "n0" : "n1");
     run(500, ["n0", "n1", "n2"]);
-    silence.seen("n2", { revision: 999, evicted: "n2-1", epoch: 1 }, "watch", now());
+    silence.seen("n2", sight(999, "n2-1", 1), "watch", now());
     expect(silence.due(now())).toEqual([{ id: "n2", incarnation: "n2-1", revision: 999, marked: true, gone: false }]);
   });
 
   test("of a former life is not held against the present one", () => {
     const { silence, run, now } = observer(3);
     run(500, ["n1", "n2"]);
-    silence.seen("n2", { revision: 999, evicted: "an-older-life", epoch: 1 }, "watch", now());
+    silence.seen("n2", sight(999, "an-older-life", 1), "watch", now());
     expect(run(1_000, ["n1"])).toEqual([]);
   });
 });
@@ -173,8 +186,8 @@ describe("a node that is proven gone", () => {
   test("leaves the view together with all who are marked", () => {
     const { silence, run, now } = observer(5);
     run(500, ["n1", "n2", "n3", "n4"]);
-    silence.seen("n1", { revision: 100, evicted: "n1-1", epoch: 0 }, "watch", now());
-    silence.seen("n2", { revision: 101, evicted: "n2-0", epoch: 0 }, "watch", now());
+    silence.seen("n1", sight(100, "n1-1", 0), "watch", now());
+    silence.seen("n2", sight(101, "n2-0", 0), "watch", now());
     expect([...silence.marked]).toEqual([["n1", "n1-1"]]);
     expect(silence.leaving(now())).toBe(1);
     expect(silence.leaving(now() + suspendMs)).toBe(4);
@@ -214,7 +227,7 @@ describe("a promise", () => {
     silence.promise("n2", "n2-1", now());
     silence.gone("n2", "n2-1", now());
     expect(run(500 + 2 * heartbeatMs, ["n1"])).toEqual(["n2"]);
-    silence.seen("n1", { revision: 999, evicted: "n1-1", epoch: 0 }, "read", now());
+    silence.seen("n1", sight(999, "n1-1", 0), "read", now());
     expect(silence.promise("n1", "n1-1", now())).toBe(false);
   });
 });
@@ -267,14 +280,14 @@ test("nobody is due within evictMs of any doubt about our own contact, nor of th
         silence.viewChanged(meshOf(4), 0);
         silence.contact(0);
         for (const id of sign.keys())
-          silence.seen(id, { revision: ++revision, evicted: undefined, epoch: 1 }, "read", 0);
+          silence.seen(id, sight(++revision, undefined, 1), "read", 0);
         for (const { waitMs, event } of steps) {
           now += event === "stall" ? suspendMs + waitMs : waitMs;
           if (event === "doubt") {
             silence.restart(now);
             doubtAt = now;
           } else if (event === "n1" || event === "n2") {
-            silence.seen(event, { revision: ++revision, evicted: undefined, epoch: 1 }, "watch", now);
+            silence.seen(event, sight(++revision, undefined, 1), "watch", now);
             sign.set(event, now);
           }
           // A gap between two acknowledgements that is longer than suspendMs is doubt too, from its end on.

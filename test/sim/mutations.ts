@@ -237,4 +237,12 @@ export const mutations: readonly Mutation[] = [
     "if (this.#refreshAgain) this.#refreshSoon();",
     "",
   ),
+  mutation(
+    "a lease is told apart by its revision alone",
+    [3],
+    "another-write-at-the-same-revision",
+    "mesh/silence.ts",
+    "if (sighting.revision === observed.revision && sighting.opId === observed.opId) return;",
+    "if (sighting.revision === observed.revision) return;",
+  ),
 ];
