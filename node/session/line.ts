@@ -6,6 +6,10 @@ export class Line<Item extends object> {
   #at = 0;
   #arriving: Item[] = [];
 
+  get length(): number {
+    return this.#served.length - this.#at + this.#arriving.length;
+  }
+
   push(item: Item): void {
     this.#arriving.push(item);
   }

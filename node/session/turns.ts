@@ -22,6 +22,12 @@ export interface Torn {
 /** Waits for a turn in which the session that it enters first is entered at once. */
 type Arrival = Resumable & Torn;
 
+/**
+ * Turns between two looks of the event loop at its sockets: when thousands wait, as after a node's death, requests of others come in between. Too
+ * small: the looks cost more than the turns.
+ */
+const TURNS_A_LOOP = 64;
+
 // Before anybody replaces it.
 const nextTick = process.nextTick;
 
@@ -44,6 +50,8 @@ class Turns {
    * one of the bounded exchanges of a link.
    */
   readonly #waiting = new Line<Resumable | Arrival>();
+  /** Immediates under way, each of which takes one that waits. */
+  #armed = 0;
 
   /** From now on entries are kept apart, and counted in `progress`. */
   isolate(progress: Int32Array): void {
@@ -150,6 +158,9 @@ class Turns {
   /** A turn was torn off: goes on with what waits, and tells those who were in the middle of it. */
   mend(error: unknown): void {
     rebook();
+    // One that was torn off while it was counted must not count for ever.
+    this.#armed = Math.min(this.#armed, TURNS_A_LOOP - 1);
+    if (this.#waiting.length > 0) this.#arm();
     for (const torn of this.#tornOff) {
       this.#tornOff.delete(torn);
       torn.torn(error);
@@ -163,14 +174,19 @@ class Turns {
     if (progress !== undefined) progress[TURN_COUNT] = (progress[TURN_COUNT] ?? 0) + 1;
   }
 
-  /** One immediate for each that waits: between two of them Node runs all microtasks. */
+  /** An immediate for each, because between two of them Node runs all microtasks. */
   #arm(): void {
+    if (this.#armed >= TURNS_A_LOOP) return;
+    this.#armed++;
     outside(() => book(this.#next));
   }
 
   readonly #next = (): void => {
+    this.#armed--;
     const work = this.#waiting.shift();
     if (work === undefined) return;
+    // Before anything can be torn off. What is made while immediates run is run in the next loop.
+    if (this.#waiting.length > this.#armed) this.#arm();
     work.queued = false;
     if ("torn" in work) this.#torn = work;
     else this.#own(work);
