@@ -18,7 +18,7 @@ const HEALTHY_MS = 10_000;
  * Before a replacement is forked, while other workers of the node go on. Forking holds the primary for some 20 ms and a start takes a second
  * of a core: both would be missing to those who take over the names of the dead one, and who do not wait for the replacement.
  */
-const TAKEOVER_MS = 200;
+const TAKEOVER_MS = 300;
 /** Pause after the second quick death; doubles up to the maximum. */
 const BACKOFF_MIN_MS = 200;
 const BACKOFF_MAX_MS = 10_000;
