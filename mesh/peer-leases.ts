@@ -171,7 +171,12 @@ export class PeerLeases {
     }
     const evicted = lease?.state === "evicted" ? lease.incarnation : undefined;
     const epoch = lease?.state === "live" ? lease.epoch : 0;
-    this.#silence.seen(id, { revision: entry.revision, opId: lease?.opId ?? "", evicted, epoch }, source, this.#options.clock.now());
+    this.#silence.seen(
+      id,
+      { revision: entry.revision, opId: lease?.opId ?? "", evicted, epoch },
+      source,
+      this.#options.clock.now(),
+    );
     const before = this.#leases.get(id)?.revision ?? 0;
     if (lease?.state !== "live" || (source === "watch" && entry.revision <= before)) return;
     this.#leases.set(id, { revision: entry.revision, load: lease.load });

@@ -14,6 +14,8 @@ export const VIEW_KEY = "view";
 /** First and longest pause after a lost race: the first suits a handful of nodes, the longest a whole mesh that starts at once. */
 const RETRY_FIRST_MS = 20;
 const RETRY_MAX_MS = 500;
+/** Pauses after the view was proposed to a registry that did not hold it, doubled each time it still does not: nobody knows why, and all members do the same. */
+const PROPOSE = { firstMs: 50, maxMs: 1_000 };
 /** Writes without an answer whose names are kept; a change that was forgotten is still recognised by its effect. */
 const OPERATIONS_MAX = 32;
 
@@ -50,6 +52,9 @@ export class ViewRegister {
   readonly #options: ViewRegisterOptions;
   #known: View = emptyView;
   #rewoundSince: number | undefined;
+  /** In a row, and when the next may follow. */
+  #proposals = 0;
+  #proposeAt = Number.NEGATIVE_INFINITY;
   #emptySince: number | undefined;
   #writes = 0;
   /** Set once this node is in the view: from then on what it has seen counts against a registry that went back. */
@@ -98,7 +103,7 @@ export class ViewRegister {
 
   /** Undefined: try again. */
   async #attempt(mutate: (base: View) => View, operations: Set<string>): Promise<View | undefined> {
-    const { kv, log, writer } = this.#options;
+    const { kv, clock, log, writer } = this.#options;
     let entry: KvEntry | undefined;
     try {
       entry = await kv.get(VIEW_KEY);
@@ -132,6 +137,7 @@ export class ViewRegister {
     const write = await (entry === undefined ? kv.create(VIEW_KEY, bytes) : kv.update(VIEW_KEY, bytes, entry.revision));
     if (write.status !== "written") return undefined;
     if (rewound) {
+      this.#proposeAt = clock.now() + Math.min(PROPOSE.firstMs * 2 ** this.#proposals++, PROPOSE.maxMs);
       log("warn", "the registry did not hold the view of this mesh any more; proposed it again", {
         epoch: next.epoch,
         stored: stored?.epoch ?? 0,
@@ -145,10 +151,12 @@ export class ViewRegister {
   #mayWrite(rewound: boolean): boolean {
     if (!rewound) {
       this.#rewoundSince = undefined;
+      this.#proposals = 0;
       return true;
     }
     const now = this.#options.clock.now();
     this.#rewoundSince ??= now;
+    if (now < this.#proposeAt) return false;
     return this.#options.mayRepair() || now - this.#rewoundSince >= this.#options.repairHoldMs;
   }
 

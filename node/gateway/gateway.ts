@@ -5,7 +5,7 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import { Socket } from "node:net";
 import type { Duplex } from "node:stream";
-import { Roster, SessionCall, type SessionReply } from "#mesh";
+import { Roster, SessionCall, systemClock, type SessionReply } from "#mesh";
 import { MeshError } from "#proto";
 import type { Log } from "../log.ts";
 import type { ApplicationMesh } from "../session/application.ts";
@@ -14,6 +14,7 @@ import { turns } from "../session/turns.ts";
 import { ApplicationRouter } from "./application-router.ts";
 import { ClientSocket } from "./client-socket.ts";
 import { Exchange, invalidHead, type Waiting } from "./exchange.ts";
+import { HandshakePace } from "./handshake-pace.ts";
 import { Heartbeat } from "./heartbeat.ts";
 import { KeptConnections } from "./kept-connections.ts";
 import { gatewayLimits, type GatewayLimits } from "./limits.ts";
@@ -83,6 +84,7 @@ class HttpGateway implements Gateway {
   readonly #server: Server;
   readonly #webSocketServers = new WebSocketServers();
   readonly #heartbeat = new Heartbeat();
+  readonly #pace = new HandshakePace(systemClock, Math.random);
   /** Bounded by the connections: HTTP/1.1 answers in order, and a socket joins once. */
   readonly #waiting = new Roster<Waiting>();
   readonly #kept: KeptConnections;
@@ -118,7 +120,7 @@ class HttpGateway implements Gateway {
     this.#server.on("connection", (socket) => this.#kept.add(socket));
     this.#server.on("request", (request, response) => this.#serve(request, response, undefined));
     this.#server.on("checkContinue", (request, response) => this.#serve(request, response, response));
-    this.#server.on("upgrade", (request, socket, head) => void this.#join(request, socket, head));
+    this.#server.on("upgrade", (request, socket, head) => this.#join(request, socket, head));
     this.#server.on("clientError", answerMalformed);
     this.#sweeper = setInterval(() => this.#sweep(), SWEEP_MS);
     this.#sweeper.unref();
@@ -208,7 +210,7 @@ class HttpGateway implements Gateway {
     else exchange.answer(reply);
   }
 
-  async #join(request: IncomingMessage, socket: Duplex, head: Buffer): Promise<void> {
+  #join(request: IncomingMessage, socket: Duplex, head: Buffer): void {
     this.#requests++;
     // Without a listener a reset connection would end the process; `close` follows and is listened to.
     socket.on("error", ignore);
@@ -220,8 +222,16 @@ class HttpGateway implements Gateway {
     }
     const answer = (): Exchange => this.#exchange(request, responseOn(request, socket), undefined, OWN_TIMEOUT_MS);
     try {
-      if (this.#closing) throw new MeshError("overloaded", "this worker is going away", { retryAfterMs: GOODBYE_MS });
       checkHandshake(request);
+      this.#pace.enter({ socket, begin: () => void this.#shakeHands(request, socket, head, answer) });
+    } catch (error) {
+      answer().fail(error);
+    }
+  }
+
+  async #shakeHands(request: IncomingMessage, socket: Socket, head: Buffer, answer: () => Exchange): Promise<void> {
+    try {
+      if (this.#closing) throw new MeshError("overloaded", "this worker is going away", { retryAfterMs: GOODBYE_MS });
       const resolved = await this.#resolveUpgrade(request, answer);
       if (resolved !== undefined) this.#connect(request, socket, head, resolved, (error) => answer().fail(error));
     } catch (error) {
@@ -317,6 +327,7 @@ class HttpGateway implements Gateway {
 
   async #close(graceMs: number): Promise<void> {
     this.#closing = true;
+    this.#pace.flush();
     const closed = new Promise<void>((resolve) => {
       this.#server.close(() => resolve());
     });

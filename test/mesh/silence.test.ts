@@ -30,8 +30,7 @@ function observer(
   let revision = 0;
   silence.viewChanged(meshOf(size), now);
   silence.contact(now);
-  for (const { id } of meshOf(size).nodes)
-    silence.seen(id, sight(++revision, undefined, epochSeen), "read", now);
+  for (const { id } of meshOf(size).nodes) silence.seen(id, sight(++revision, undefined, epochSeen), "read", now);
   return {
     silence,
     now: () => now,
@@ -42,8 +41,7 @@ function observer(
         now += 100;
         if (now % heartbeatMs === 0) {
           silence.contact(now);
-          for (const id of alive)
-            silence.seen(id, sight(++revision, undefined, 1), "watch", now);
+          for (const id of alive) silence.seen(id, sight(++revision, undefined, 1), "watch", now);
         }
         for (const { id } of silence.due(now)) due.add(id);
       }
@@ -279,8 +277,7 @@ test("nobody is due within evictMs of any doubt about our own contact, nor of th
         ]);
         silence.viewChanged(meshOf(4), 0);
         silence.contact(0);
-        for (const id of sign.keys())
-          silence.seen(id, sight(++revision, undefined, 1), "read", 0);
+        for (const id of sign.keys()) silence.seen(id, sight(++revision, undefined, 1), "read", 0);
         for (const { waitMs, event } of steps) {
           now += event === "stall" ? suspendMs + waitMs : waitMs;
           if (event === "doubt") {

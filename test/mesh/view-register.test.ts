@@ -91,3 +91,28 @@ test("a registry that stays empty is founded in when the hold is over", async ()
   await clock.advance(4_000);
   expect((await change).epoch).toBe(1);
 });
+
+test("a registry that takes the view and does not show it is told it ever more seldom, and at once when it is lost again later", async () => {
+  await register.change(oneMore, 1_000);
+  register.member = true;
+  let proposed = 0;
+  const { create, get } = kv;
+  kv.get = async () => undefined;
+  kv.create = async () => ({ status: "written", revision: ++proposed });
+  const read = (): void => void register.change((base) => base, 0).catch(() => {});
+  for (let ms = 0; ms < 10_000; ms += 20) {
+    read();
+    await clock.advance(20);
+  }
+  expect(proposed).toBeLessThan(20);
+  expect(proposed).toBeGreaterThan(10);
+
+  Object.assign(kv, { create, get });
+  read();
+  await clock.advance(1_000);
+  const stored = await kv.get("view");
+  await kv.remove("view", stored?.revision ?? 0);
+  read();
+  await clock.advance(1);
+  expect(await storedView(kv)).toBeDefined();
+});
