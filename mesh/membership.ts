@@ -136,6 +136,8 @@ class NodeMembership implements Membership {
   /** Something was shown before the answer to our joining was here: perhaps a later view than the one that we joined. */
   #sightedEarly = false;
   #confirming = false;
+  /** When a lease has last shown a view that we had not seen. */
+  #behindAt = Number.NEGATIVE_INFINITY;
   /**
    * The first heartbeat that was acknowledged since this node lost contact: its revision, or less when the registry went back meanwhile; and the
    * newest one's deadline.
@@ -442,7 +444,8 @@ class NodeMembership implements Membership {
           if (this.#over) return;
           if (entry.key === VIEW_KEY) this.#viewSighted(entry.value);
           if (entry.key === VIEW_KEY || entry.value === undefined) return;
-          this.#peers.sighted({ ...entry, value: entry.value }, "watch");
+          const epoch = this.#peers.sighted({ ...entry, value: entry.value }, "watch");
+          if (epoch > this.view.epoch) this.#newerViewSighted();
           if (entry.key === leaseKey(this.#wanted.id)) this.#ownLeaseSighted(entry.value);
         },
         () => {
@@ -485,6 +488,15 @@ class NodeMembership implements Membership {
     } catch {
       this.#refreshSoon();
     }
+  }
+
+  /** A watch shows the view before any lease of somebody who has seen it, unless it lost it. */
+  #newerViewSighted(): void {
+    const { clock, timings } = this.#options;
+    // A registry that went back has such leases for a while, and many.
+    if (clock.now() - this.#behindAt < timings.heartbeatMs) return;
+    this.#behindAt = clock.now();
+    this.#refreshSoon();
   }
 
   #refreshSoon(): void {

@@ -158,9 +158,9 @@ export class PeerLeases {
     this.#silence.restart(this.#options.clock.now());
   }
 
-  /** A write of any key of the registry, as a watch showed it or as it was read. */
-  sighted(entry: KvEntry, source: "watch" | "read"): void {
-    if (!entry.key.startsWith(LEASE_PREFIX)) return;
+  /** A write of any key of the registry, as a watch showed it or as it was read. Returns the epoch that its writer has seen, or 0. */
+  sighted(entry: KvEntry, source: "watch" | "read"): number {
+    if (!entry.key.startsWith(LEASE_PREFIX)) return 0;
     const id = entry.key.slice(LEASE_PREFIX.length);
     let lease: Lease | undefined;
     try {
@@ -178,9 +178,10 @@ export class PeerLeases {
       this.#options.clock.now(),
     );
     const before = this.#leases.get(id)?.revision ?? 0;
-    if (lease?.state !== "live" || (source === "watch" && entry.revision <= before)) return;
+    if (lease?.state !== "live" || (source === "watch" && entry.revision <= before)) return epoch;
     this.#leases.set(id, { revision: entry.revision, load: lease.load });
     this.#changed = true;
+    return epoch;
   }
 
   /** Reads all leases; never rejects. */

@@ -205,6 +205,16 @@ describe("changes", () => {
   });
 });
 
+test("a view that the watch lost is read when the lease of a peer tells of it", async () => {
+  const kv = faulty(bucket.open());
+  const { watch } = kv;
+  kv.watch = (onEntry, onGap) => watch((entry) => void (entry.key !== "view" && onEntry(entry)), onGap);
+  const one = await started("n1", { kv });
+  const two = await started("n2");
+  await clock.advance(2 * timings.heartbeatMs);
+  expect(one.membership.view).toEqual(two.membership.view);
+});
+
 describe("eviction", () => {
   test("a node that falls silent is evicted after evictMs, not before, and the others go on", async () => {
     const [one, two, dead] = [await started("n1"), await started("n2"), await started("n3")];
