@@ -23,6 +23,8 @@ export interface MeshWish {
   readonly env?: Readonly<Record<string, string>>;
   /** Further arguments of `mesh up`. */
   readonly args?: readonly string[];
+  /** How long it may take to start. Default: enough for a few nodes. */
+  readonly readyMs?: number;
 }
 
 export interface TestMesh extends AsyncDisposable {
@@ -80,7 +82,9 @@ export async function startMesh(wish: MeshWish): Promise<TestMesh> {
     rmSync(launcher.folder, { recursive: true, force: true });
   };
   try {
-    report = JSON.parse(await within(firstLine, READY_MS, "mesh up was not ready in time")) as typeof report;
+    report = JSON.parse(
+      await within(firstLine, wish.readyMs ?? READY_MS, "mesh up was not ready in time"),
+    ) as typeof report;
     nodes.push(...report.nodes);
   } catch (error) {
     clear();
