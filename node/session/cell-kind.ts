@@ -4,6 +4,7 @@ import type { Lease, Clock } from "#mesh";
 import type { Log } from "../log.ts";
 import type { SessionKind } from "./application.ts";
 import type { Cell } from "./cell.ts";
+import type { CutOffLog } from "./cut-off-log.ts";
 import type { DeadlineSweep } from "./deadline-sweep.ts";
 import type { EndReason } from "./end-reason.ts";
 import { IdleList } from "./idle-list.ts";
@@ -20,6 +21,7 @@ export interface CellHost {
   readonly lease: Lease;
   readonly clock: Clock;
   readonly deadlines: DeadlineSweep;
+  readonly cutOffs: CutOffLog;
   readonly stubs: MeshSessions;
   /** Whole milliseconds since the host began, as of the last sweep: reading a clock at each event would cost more than it tells. */
   readonly nowMs: number;

@@ -45,18 +45,22 @@ export class DeadlineSweep {
     entry.dueTick = 0;
   }
 
-  sweep(): void {
+  /** At most `max` expire. False: more are due. */
+  sweep(max: number): boolean {
+    let left = max;
     const tick = Math.floor(this.#now() / SWEEP_MS);
     // Each entry leaves before it runs, and the mark moves after its bucket: a sweep that is torn off goes on where it was.
     while (this.#swept < tick) {
       const bucket = this.#buckets.get(this.#swept + 1);
       if (bucket !== undefined) {
         for (const entry of bucket) {
+          if (left-- === 0) return false;
           this.remove(entry);
           entry.expire();
         }
       }
       this.#swept++;
     }
+    return true;
   }
 }

@@ -21,8 +21,10 @@ import { CellKind, type CellHost } from "./cell-kind.ts";
 import { Cell } from "./cell.ts";
 import { CrashBackoff } from "./crash-backoff.ts";
 import { current, outside } from "./current.ts";
+import { CutOffLog } from "./cut-off-log.ts";
 import { DeadlineSweep, SWEEP_MS } from "./deadline-sweep.ts";
 import type { EndReason, StopReason } from "./end-reason.ts";
+import { stopInStrides } from "./stop-in-strides.ts";
 import { createStubs, type MeshSessions } from "./stub.ts";
 import { turns } from "./turns.ts";
 
@@ -30,6 +32,8 @@ import { turns } from "./turns.ts";
 const IDLE_STOPS_MAX = 2_000;
 /** Cells resumed in one turn of the event loop after the lease opens again, so that sockets and timers get their turns in between. */
 const RESUMES_MAX = 64;
+/** Deadlines that pass in one turn of the event loop, for the same reason. */
+const EXPIRIES_MAX = 512;
 /** Inactive sessions that are passed at a time. Too large: stalls a worker of a million sessions. */
 const ACTIVE_STRIDE = 10_000;
 
@@ -99,6 +103,7 @@ class Host implements SharedSessionHost, CellHost {
   readonly lease: Lease;
   readonly clock: Clock;
   readonly deadlines: DeadlineSweep;
+  readonly cutOffs: CutOffLog;
   readonly stubs: MeshSessions;
   nowMs = 0;
   readonly #options: SessionHostOptions;
@@ -125,6 +130,7 @@ class Host implements SharedSessionHost, CellHost {
     this.clock = options.clock ?? systemClock;
     this.#beganAt = this.clock.now();
     this.deadlines = new DeadlineSweep(() => this.clock.now());
+    this.cutOffs = new CutOffLog(this.log);
     this.stubs = createStubs({
       kindOf: (kind) => options.application.kindOf(kind),
       callSession: options.callSession,
@@ -179,7 +185,8 @@ class Host implements SharedSessionHost, CellHost {
   }
 
   async stopAll(reason: StopReason, limitMs: number): Promise<void> {
-    await Promise.all([...this.#cells.values()].map((cell) => cell.stop(reason, limitMs)));
+    await stopInStrides(this.#cells.values(), reason, limitMs, this.clock);
+    this.cutOffs.sum();
   }
 
   dropAll(closeCode: number): void {
@@ -315,10 +322,15 @@ class Host implements SharedSessionHost, CellHost {
       // Before the work, for the same reason as above.
       this.#sweepLater();
       this.nowMs = this.#elapsedMs();
-      this.deadlines.sweep();
+      this.cutOffs.sum();
+      this.#expire();
       // A suspended session could not run its `onStop`.
       if (this.lease.isOpen()) for (const kind of this.#kinds.values()) this.#stopIdle(kind);
     });
+  }
+
+  #expire(): void {
+    if (!this.deadlines.sweep(EXPIRIES_MAX) && !this.#closed) setImmediate(() => this.#expire());
   }
 
   #stopIdle(kind: CellKind): void {

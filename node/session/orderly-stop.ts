@@ -43,11 +43,7 @@ export class OrderlyStop implements Expiring {
 
   expire(): void {
     const { kind, id } = this.#cell;
-    kind.host.log.warn("session was cut off: it did not stop in time", {
-      session: id.key,
-      reason: this.reason,
-      limitMs: this.#limitMs,
-    });
+    kind.host.cutOffs.note(id.key, this.reason, this.#limitMs);
     this.#cell.finishStop(this.reason);
   }
 

@@ -258,6 +258,66 @@ test("stopAll ends every session in order within its limit", async () => {
   expect(client.closed?.code).toBe(1012);
 });
 
+test("thousands that are told to stop leave turns of the event loop to others, and whoever does not is named or counted", async () => {
+  const told: number[] = [];
+  let turn = 0;
+  class Stuck extends SessionServer {
+    override onStop(): Promise<void> {
+      told.push(turn);
+      return new Promise(() => {});
+    }
+  }
+  const { host, start, clock, ended, lines } = startHost({ stuck: Stuck });
+  for (let at = 0; at < 5_000; at++) start(`stuck/${at}`);
+  const stopped = host.stopAll("shutdown", 2_000);
+  while (told.length < 5_000) {
+    turn++;
+    await new Promise(setImmediate);
+  }
+  const most = Math.max(
+    ...Map.groupBy(told, (at) => at)
+      .values()
+      .map((turns) => turns.length),
+  );
+  expect(most).toBeLessThanOrEqual(1_024);
+  expect(ended).toEqual([]);
+
+  let [before, mostEnds] = [0, 0];
+  void clock.advance(2_250);
+  while (ended.length < 5_000) {
+    await new Promise(setImmediate);
+    mostEnds = Math.max(mostEnds, ended.length - before);
+    before = ended.length;
+  }
+  expect(mostEnds).toBeLessThanOrEqual(1_024);
+  await stopped;
+  expect(new Set(ended.map(({ reason }) => reason))).toEqual(new Set(["stopped"]));
+  const warnings = lines
+    .filter(({ level }) => level === "warn")
+    .map((line) => line as { fields: { sessions?: number } });
+  expect(warnings[0]).toMatchObject({ fields: { reason: "shutdown", limitMs: 2_000 } });
+  // Each sweep of the deadlines names ten.
+  expect(warnings.length).toBeLessThanOrEqual(33);
+  expect(warnings.reduce((sum, { fields }) => sum + (fields.sessions ?? 1), 0)).toBe(5_000);
+});
+
+test("who has not been told to stop when the time is over is cut off as well", async () => {
+  let nowMs = 0;
+  const { host, start, ended, lines } = startHost(
+    { recorded: Recorded },
+    { clock: { now: () => nowMs, timer: () => () => {} } },
+  );
+  for (let at = 0; at < 2_000; at++) start(`recorded/${at}`);
+  events.length = 0;
+  const stopped = host.stopAll("shutdown", 1_000);
+  nowMs = 1_000;
+  await stopped;
+  expect(ended).toHaveLength(2_000);
+  expect(events.length).toBeGreaterThan(0);
+  expect(events.length).toBeLessThan(2_000);
+  expect(lines.at(-1)).toMatchObject({ fields: { sessions: 2_000 - events.length - 10 } });
+});
+
 test("dropAll ends everything at once without onStop", async () => {
   events.length = 0;
   gate = Promise.withResolvers<void>();
