@@ -1,7 +1,7 @@
 // A socket of one session: SessionSocket towards session code, SessionEnd towards the gateway. Output waits while the
 // handshake is not answered yet or the node's lease is closed; a client that reads too slowly is closed, so that what a session buffers is bounded.
 
-import { randomBytes } from "node:crypto";
+import { randomUUID } from "node:crypto";
 import { MeshError } from "#proto";
 import type { ClientEnd, SessionEnd } from "#mesh";
 import type { Cell } from "./cell.ts";
@@ -30,7 +30,7 @@ type Handshake =
   | "done";
 
 export class CellSocket implements SessionSocket, SessionEnd {
-  readonly id = randomBytes(12).toString("base64url");
+  readonly id = randomUUID();
   readonly url: string;
   tags: readonly string[] = [];
   attachment: unknown = undefined;
