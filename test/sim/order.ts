@@ -21,6 +21,8 @@ export interface SearchOrder {
   readonly trace: boolean;
   /** Stop after so many. */
   readonly findingsMax: number;
+  /** Begin no run after so much real time. Default: none. */
+  readonly limitMs?: number | undefined;
 }
 
 export type Finding =

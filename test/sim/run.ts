@@ -11,6 +11,8 @@ const { values } = parseArgs({
     seeds: { type: "string", default: "10000" },
     from: { type: "string", default: "1" },
     threads: { type: "string", default: "2" },
+    /** As many of the seeds as it takes. */
+    minutes: { type: "string" },
     /** One run, line by line. */
     seed: { type: "string" },
     /** A schedule in a file. */
@@ -34,6 +36,7 @@ const { totals, findings } = await searchAll(
     trace: values.trace,
     shrinks: !values.trace,
     findingsMax: 5,
+    limitMs: values.minutes === undefined ? undefined : Number(values.minutes) * 60_000,
   },
   one ? 1 : Number(values.threads),
 );
@@ -43,6 +46,8 @@ console.log(
   `${totals.runs} runs, ${totals.steps} steps (${Math.round(totals.steps / totals.runs)} in each, ${totals.stepsLeast} in the shortest), ` +
     `${seconds.toFixed(1)} s, ${((seconds * 1e6) / totals.steps).toFixed(1)} us a step`,
 );
+if (!one && totals.runs < Number(values.seeds) && findings.length === 0)
+  console.log(`the time was over before all ${values.seeds} seeds had run`);
 if (totals.cutShort > 0)
   console.log(`${totals.cutShort} runs met a known limit of a registry that forgets, and ended there`);
 console.log(

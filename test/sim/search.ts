@@ -36,7 +36,8 @@ function report(found: Report): void {
 
 /** One task a run, so that a failure of the code under test is noticed with its seed. */
 function next(seed: number): void {
-  if (seed >= order.from + order.count || findings.length >= order.findingsMax) {
+  const isLate = order.limitMs !== undefined && performance.now() >= order.limitMs;
+  if (isLate || seed >= order.from + order.count || findings.length >= order.findingsMax) {
     report({ totals, findings });
     return;
   }
