@@ -9,11 +9,12 @@ import { seeded, type Draws } from "../cluster/seeded.ts";
 import { Traffic } from "../cluster/traffic.ts";
 import { openNetwork } from "./network/open.ts";
 import type { Cut, Network, Place } from "./network/port.ts";
-import { startPlacedNats, type PlacedNats } from "./placed-nats.ts";
+import { installedNats, replicatingNats, startPlacedNats, type PlacedNats } from "./placed-nats.ts";
 import { startPlacedNode, type NodeWish, type PlacedNode, type WorkerNow } from "./placed-node.ts";
 import { followViews, type ViewHistory } from "./view-history.ts";
 
 const NODES = 4;
+const MESH = "chaos";
 const WORKERS = 2;
 const NAMES = 240;
 /** A machine of two cores runs nine processes of the mesh besides. */
@@ -102,10 +103,12 @@ export class Arena {
     const undo: (() => unknown)[] = [() => network.close(), () => rmSync(socketDir, { recursive: true, force: true })];
     try {
       const natsPlaces = Array.from({ length: options.natsServers }, (_, at) => network.add(`nats${at}`));
-      const nats = await startPlacedNats(natsPlaces, { smallDisk: network.kind === "namespaces" });
+      const program = options.natsServers === 1 ? installedNats() : replicatingNats();
+      if (typeof program === "string") throw new Error(program);
+      const nats = await startPlacedNats(program, natsPlaces, { smallDisk: network.kind === "namespaces" });
       undo.unshift(() => nats.close());
       const wish: NodeWish = {
-        mesh: "chaos",
+        mesh: MESH,
         natsUrls: nats.urls,
         natsReplicas: options.natsServers,
         workers: WORKERS,
@@ -134,6 +137,11 @@ export class Arena {
   /** Those that run, as far as the test knows. */
   get nodes(): readonly PlacedNode[] {
     return [...this.#nodes.values()];
+  }
+
+  /** Which NATS server leads the registry. */
+  registryLeader(): Promise<number> {
+    return this.nats.leader(`MESH_${MESH}`);
   }
 
   /** Nodes that clients use. */

@@ -4,7 +4,6 @@ import { cpus, totalmem, release } from "node:os";
 import { renderTable } from "../../cli/table.ts";
 import type { Arena } from "./arena.ts";
 import type { Target } from "./faults.ts";
-import { installedNats } from "./placed-nats.ts";
 import type { Cost } from "./trial.ts";
 
 const NUMBERS = [
@@ -52,7 +51,7 @@ export function machineOf({ network, nats }: Arena): string {
   const [cpu] = cpus();
   return [
     `${cpus().length} cores (${cpu?.model ?? "unknown"}), ${Math.round(totalmem() / 2 ** 30)} GiB, ` +
-      `${process.platform} ${release()}, node ${process.versions.node}, ${nats.places.length} x nats-server ${installedNats().version}`,
+      `${process.platform} ${release()}, node ${process.versions.node}, ${nats.places.length} x nats-server ${nats.version}`,
     `network: ${network.kind}`,
     ...network.remarks,
   ].join("\n");

@@ -206,19 +206,10 @@ export const faultKinds: readonly FaultKind[] = [
   },
   natsDown(10_000),
   { ...natsDown(60_000), isLong: true },
-  {
-    name: "one of three NATS servers killed",
-    victims: 0,
-    needs: "replicas",
-    target: NOTHING_ENDS,
-    pairs: true,
-    begin: async ({ nats }, _victims, draws) => {
-      const which = draws.pick(nats.places.map((_, at) => at));
-      const atMs = performance.now();
-      await nats.kill(which);
-      return { ...harmless(CUT_MS), atMs, end: () => nats.start(which) };
-    },
-  },
+  natsKilled("one of three NATS servers killed, a follower", CUT_MS, (_leader, others, draws) => [draws.pick(others)]),
+  // The two that are left elect another, which takes seconds.
+  natsKilled("one of three NATS servers killed, the leader", 2 * CUT_MS, (leader) => [leader]),
+  natsKilled("two of three NATS servers killed", 2 * CUT_MS, (leader, others, draws) => [leader, draws.pick(others)]),
   {
     name: "disk of NATS full",
     victims: 0,
@@ -414,6 +405,34 @@ function natsDown(ms: number): FaultKind {
       const atMs = performance.now();
       await nats.kill();
       return { ...harmless(ms), atMs, end: () => nats.start() };
+    },
+  };
+}
+
+/** @param whom the servers to kill, of the one that leads the registry and the others */
+function natsKilled(
+  name: string,
+  ms: number,
+  whom: (leader: number, others: readonly number[], draws: Draws) => readonly number[],
+): FaultKind {
+  return {
+    name,
+    victims: 0,
+    needs: "replicas",
+    target: NOTHING_ENDS,
+    pairs: true,
+    begin: async (arena, _victims, draws) => {
+      const { nats } = arena;
+      const leader = await arena.registryLeader();
+      const others = nats.places.map((_, at) => at).filter((at) => at !== leader);
+      const killed = whom(leader, others, draws);
+      const atMs = performance.now();
+      await Promise.all(killed.map((which) => nats.kill(which)));
+      const end = async (): Promise<void> => {
+        if (killed.length === 1 && killed.includes(await arena.registryLeader())) throw new Error("nobody was elected");
+        await Promise.all(killed.map((which) => nats.start(which)));
+      };
+      return { ...harmless(ms), atMs, end };
     },
   };
 }

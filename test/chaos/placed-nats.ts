@@ -6,6 +6,8 @@ import { closeSync, mkdirSync, mkdtempSync, openSync, readdirSync, rmSync, write
 import os from "node:os";
 import path from "node:path";
 import { createInterface } from "node:readline";
+import { jetstreamManager } from "@nats-io/jetstream";
+import { connect } from "@nats-io/transport-node";
 import type { Place } from "./network/port.ts";
 
 /** Not the usual ones, which a server of this machine may hold on every address. */
@@ -22,9 +24,12 @@ const LINES_MAX = 100;
 const REPLICATES_FROM = [2, 11] as const;
 
 export interface PlacedNats {
+  readonly version: string;
   /** For NATS_URL. */
   readonly urls: string;
   readonly places: readonly Place[];
+  /** Which of several leads what the bucket is stored in: the others take its writes only through it. */
+  leader(bucket: string): Promise<number>;
   /** All of them when `which` is missing. */
   kill(which?: number): Promise<void>;
   start(which?: number): Promise<void>;
@@ -35,23 +40,44 @@ export interface PlacedNats {
   close(): Promise<void>;
 }
 
-/** As installed, and why three cannot replicate, if so. */
-export function installedNats(): { readonly version: string; readonly whyNoReplicas: string | undefined } {
-  const version =
-    /v(\d+\.\d+\.\d+)/.exec(execFileSync("nats-server", ["--version"], { encoding: "utf8" }))?.[1] ?? "0.0.0";
+/** A nats-server to run. */
+export interface NatsProgram {
+  readonly command: string;
+  readonly version: string;
+}
+
+export function installedNats(): NatsProgram {
+  return programOf("nats-server");
+}
+
+/** One whose replicas the mesh takes: the installed one, or the one that NATS_SERVER names. Else why there is none. */
+export function replicatingNats(): NatsProgram | string {
+  const other = process.env["NATS_SERVER"];
+  const programs = [installedNats(), ...(other === undefined || other === "" ? [] : [programOf(other)])];
+  const from = REPLICATES_FROM.join(".");
+  return (
+    programs.find(replicates) ??
+    `the mesh takes replicas from nats-server ${from} on, and this one is ${programs.at(-1)?.version}: NATS_SERVER may name another`
+  );
+}
+
+function programOf(command: string): NatsProgram {
+  const said = execFileSync(command, ["--version"], { encoding: "utf8" });
+  return { command, version: /v(\d+\.\d+\.\d+)/.exec(said)?.[1] ?? "0.0.0" };
+}
+
+function replicates({ version }: NatsProgram): boolean {
   const [major = 0, minor = 0] = version.split(".").map(Number);
   const [fromMajor, fromMinor] = REPLICATES_FROM;
-  const replicates = major > fromMajor || (major === fromMajor && minor >= fromMinor);
-  return {
-    version,
-    whyNoReplicas: replicates
-      ? undefined
-      : `nats-server ${version} is below ${REPLICATES_FROM.join(".")}, and the mesh refuses its replicas`,
-  };
+  return major > fromMajor || (major === fromMajor && minor >= fromMinor);
 }
 
 /** @param smallDisk mount a small file system for the store; needs root */
-export async function startPlacedNats(places: readonly Place[], options: { smallDisk: boolean }): Promise<PlacedNats> {
+export async function startPlacedNats(
+  program: NatsProgram,
+  places: readonly Place[],
+  options: { smallDisk: boolean },
+): Promise<PlacedNats> {
   removeStale();
   const folder = mkdtempSync(path.join(os.tmpdir(), `mesh-chaos-${process.pid}-`));
   const disk = options.smallDisk && mountDisk(folder);
@@ -85,7 +111,7 @@ export async function startPlacedNats(places: readonly Place[], options: { small
     ];
     const [command = "", ...args] = [
       ...place.under,
-      "nats-server",
+      program.command,
       ...["-a", place.address, "-p", String(CLIENT_PORT), "-js", "-sd", store],
       ...(places.length > 1 ? [...cluster, "--routes", routes] : []),
     ];
@@ -98,10 +124,16 @@ export async function startPlacedNats(places: readonly Place[], options: { small
     if (disk) unmount(folder);
   };
   process.once("exit", killOnExit);
+  const urls = places.map(({ address }) => `nats://${address}:${CLIENT_PORT}`);
   const nats: PlacedNats = {
-    urls: places.map(({ address }) => `nats://${address}:${CLIENT_PORT}`).join(","),
+    version: program.version,
+    urls: urls.join(","),
     places,
     kill,
+    leader: async (bucket) => {
+      const name = await leaderOf(`KV_${bucket}`, urls);
+      return places.findIndex((place) => place.name === name);
+    },
     start: async (which) => void (await Promise.all((which === undefined ? everyone : [which]).map(startOne))),
     wipe: () => everyone.forEach((at) => rmSync(storeOf(at), { recursive: true, force: true })),
     disk: disk ? { fill: () => fill(ballast), free: () => rmSync(ballast, { force: true }) } : undefined,
@@ -118,6 +150,16 @@ export async function startPlacedNats(places: readonly Place[], options: { small
   } catch (error) {
     await nats.close();
     throw error;
+  }
+}
+
+async function leaderOf(stream: string, servers: string[]): Promise<string | undefined> {
+  const link = await connect({ servers });
+  try {
+    const { cluster } = await (await jetstreamManager(link)).streams.info(stream);
+    return cluster?.leader;
+  } finally {
+    await link.close();
   }
 }
 

@@ -7,7 +7,7 @@ import { seeded } from "../cluster/seeded.ts";
 import { Arena } from "./arena.ts";
 import { costTable, machineOf } from "./cost-table.ts";
 import { faultKinds, LONG, SHORT, type FaultKind } from "./faults.ts";
-import { installedNats } from "./placed-nats.ts";
+import { replicatingNats } from "./placed-nats.ts";
 import { trial, type Cost } from "./trial.ts";
 
 const LONG_FROM_MINUTES = 8;
@@ -35,9 +35,9 @@ for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.once(sign
 process.exitCode = await main();
 
 async function main(): Promise<number> {
-  const { whyNoReplicas } = installedNats();
-  if (whyNoReplicas !== undefined) say(`left out: three NATS servers (${whyNoReplicas})`);
-  if (values.nats === "3" && whyNoReplicas !== undefined) return 0;
+  const replicating = replicatingNats();
+  if (typeof replicating === "string") say(`left out: three NATS servers (${replicating})`);
+  if (values.nats === "3" && typeof replicating === "string") return 0;
   const minutes = Number(values.minutes);
   const scale = minutes < LONG_FROM_MINUTES ? SHORT : LONG;
   const untilMs = performance.now() + minutes * 60_000;
