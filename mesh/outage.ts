@@ -13,8 +13,8 @@ import type { LeaseTimings } from "./silence.ts";
 
 /** Heartbeat intervals without an acknowledgement that leave our contact in doubt: one late heartbeat does not. */
 const DOUBT_HEARTBEATS = 1.5;
-/** For one answer: after it there is time for another round before the deadline. */
-const ASK_MS = 500;
+/** For one answer, as a part of `suspendMs`: one that takes longer would come after the deadline when the doubt has just begun. */
+const ANSWER_IN_SUSPENSION = 0.5;
 /** Looks at our contact in one heartbeat interval. */
 const TICKS_PER_HEARTBEAT = 4;
 
@@ -47,7 +47,6 @@ export class Outage {
   #contactAt = Number.NEGATIVE_INFINITY;
   #relayedAt = Number.NEGATIVE_INFINITY;
   #askedAt = Number.NEGATIVE_INFINITY;
-  #asking = false;
   #extending = false;
   #stopped = false;
 
@@ -93,12 +92,13 @@ export class Outage {
       relay();
     }
     if (this.#isFresh(lease.acknowledgedAt)) return;
-    if (this.#asking || now - this.#askedAt < timings.heartbeatMs || !lease.isLive(now)) return;
+    if (now - this.#askedAt < timings.heartbeatMs || !lease.isLive(now)) return;
     if (now - lease.acknowledgedAt > timings.outageCapMs) return;
-    this.#asking = true;
     this.#askedAt = now;
-    void this.#ask(now).finally(() => (this.#asking = false));
+    void this.#ask(now);
   }
+
+  /** One round. The next begins while answers are under way: where they take long, each still counts from its own question. */
 
   async #ask(askedAt: number): Promise<void> {
     const { self, view, clock, lease, log, onEffects, hasEnded, onContactFound, relay } = this.#options;
@@ -131,14 +131,15 @@ export class Outage {
   }
 
   async #answerOf(node: NodeRecord): Promise<ContactAnswer> {
-    const { clock, ask, hasEnded } = this.#options;
+    const { clock, timings, ask, hasEnded } = this.#options;
     if (hasEnded(node.id, node.incarnation)) return "unknown";
     const { promise: late, resolve } = Promise.withResolvers<ContactAnswer>();
     const giveUp = (): void => resolve("unknown");
-    const cancel = clock.timer(ASK_MS, giveUp);
+    const timeoutMs = timings.suspendMs * ANSWER_IN_SUSPENSION;
+    const cancel = clock.timer(timeoutMs, giveUp);
     this.#giveUp.add(giveUp);
     try {
-      return await Promise.race([ask(node, ASK_MS), late]);
+      return await Promise.race([ask(node, timeoutMs), late]);
     } finally {
       cancel();
       this.#giveUp.delete(giveUp);

@@ -11,7 +11,7 @@ import type { Kv, KvEntry, KvWrite } from "./kv/port.ts";
 import type { LogLine } from "./log.ts";
 
 /** For one peer's answer: a round trip to it and one of its own to the registry. Two of them fit between the first doubt and the deadline. */
-const ANSWER_MS = 400;
+const ANSWER_MS = 500;
 /** Peers asked for one operation. The next operation begins with those after them. */
 const PEERS_TRIED_MAX = 2;
 /** A heartbeat, a look at the view and a few changes of it. More would only wait for the same peer. */

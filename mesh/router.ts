@@ -45,8 +45,6 @@ const RETRY_MS = 100;
 const ASK_TIMEOUT_MS = 2_000;
 /** Hops of one request between workers with different views. More means that the mesh is not settling. */
 const BOUNCES_MAX = 16;
-/** Workers of one node that are asked, one after the other, what concerns the node: the first may have just died. */
-const NODE_TRIES = 2;
 /** Expected draws for a local name are the number of workers; a mesh of 1,000 still finds one nearly always. */
 const NAME_DRAWS_MAX = 8_192;
 
@@ -281,19 +279,22 @@ export class Router {
     return (await this.#askNode(to, { epoch: this.epoch, relay }, timeoutMs))?.relayed ?? undefined;
   }
 
+  /** Through one worker of the node, and through another too when that fails or takes half of the time: it may hang, or have just died. */
   async #askNode(node: string, question: AskFrame, timeoutMs: number): Promise<AnswerFrame | undefined> {
     const workers = [...this.#directory.members].filter((member) => member.node.id === node);
-    const first = Math.floor(this.#options.draw() * workers.length);
-    for (let tries = 0; tries < Math.min(NODE_TRIES, workers.length); tries++) {
-      const worker = workers[(first + tries) % workers.length];
-      if (worker === undefined) break;
-      try {
-        return await this.#links.ask(worker, question, timeoutMs / NODE_TRIES);
-      } catch {
-        // Not reached, or too late: another worker speaks for the same node.
-      }
-    }
-    return undefined;
+    const at = Math.floor(this.#options.draw() * workers.length);
+    const first = workers[at];
+    const second = workers[(at + 1) % workers.length];
+    if (first === undefined || second === undefined) return undefined;
+    const answer = this.#links.ask(first, question, timeoutMs);
+    if (first === second) return answer.catch(() => undefined);
+    const settled = new AbortController();
+    let early: AnswerFrame | undefined;
+    const done = answer.then((found) => (early = found)).catch(() => {});
+    void done.then(() => settled.abort());
+    await pause(this.#clock, timeoutMs / 2, settled.signal);
+    if (early !== undefined || this.#closed) return early;
+    return Promise.any([answer, this.#links.ask(second, question, timeoutMs / 2)]).catch(() => undefined);
   }
 
   /** What the link server calls for peers. */

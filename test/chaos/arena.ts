@@ -228,6 +228,8 @@ export class Arena {
         const workers = await node.workersNow();
         if (workers.length !== node.workers.length) throw new Error(`${node.id} has ${workers.length} workers`);
       }
+      // The nodes serve on without it, so they do not show whether it is back.
+      await this.registryLeader();
       return true;
     }, WHOLE_MS);
     this.#closedToClients.clear();

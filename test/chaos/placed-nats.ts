@@ -132,7 +132,10 @@ export async function startPlacedNats(
     kill,
     leader: async (bucket) => {
       const name = await leaderOf(`KV_${bucket}`, urls);
-      return places.findIndex((place) => place.name === name);
+      if (places.length === 1) return 0;
+      const at = places.findIndex((place) => place.name === name);
+      if (at < 0) throw new Error(`no server leads the bucket ${bucket}`);
+      return at;
     },
     start: async (which) => void (await Promise.all((which === undefined ? everyone : [which]).map(startOne))),
     wipe: () => everyone.forEach((at) => rmSync(storeOf(at), { recursive: true, force: true })),

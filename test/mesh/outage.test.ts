@@ -19,6 +19,8 @@ let kvs: ReturnType<typeof faulty>[];
 let apart: Set<string>;
 /** How long an answer takes. */
 let answerMs: number;
+/** Of so many questions the first is answered. */
+let answeredIn: number;
 /** Nodes whose process ended, as their lifelines told. */
 let lifelines: Map<string, Set<() => void>>;
 
@@ -29,6 +31,7 @@ beforeEach(() => {
   kvs = [];
   apart = new Set();
   answerMs = 0;
+  answeredIn = 1;
   lifelines = new Map();
 });
 afterEach(async () => {
@@ -41,6 +44,8 @@ afterEach(async () => {
 /** Hosts at which nothing listens. */
 const dead = new Set<string>();
 const asks: number[] = [];
+/** Questions of one node to another so far. */
+const rounds = new Map<string, number>();
 
 function peersOf(self: string): PeerPort {
   return {
@@ -56,6 +61,9 @@ function peersOf(self: string): PeerPort {
       if (asked === undefined || dead.has(node.id) || apart.has(self) || apart.has(node.id)) {
         return new Promise(() => {});
       }
+      const round = rounds.get(`${self} ${node.id}`) ?? 0;
+      rounds.set(`${self} ${node.id}`, round + 1);
+      if (round % answeredIn !== 0) return new Promise(() => {});
       const me = nodes.find((one) => one.id === self)!;
       const answer = asked.membership.answerContact(self, me.incarnation) ? "promised" : "denied";
       return new Promise((resolve) => void clock.timer(answerMs, () => resolve(answer)));
@@ -65,6 +73,7 @@ function peersOf(self: string): PeerPort {
 
 async function mesh(ids: readonly string[], over: Partial<typeof timings> = {}): Promise<void> {
   dead.clear();
+  rounds.clear();
   for (const id of ids) await joined(id, over);
   await clock.advance(2 * heartbeatMs);
 }
@@ -134,6 +143,19 @@ describe("when no node reaches the registry", () => {
     expect(await actThroughout(10_000)).toBe(true);
     const bounds = new Set(asks.map((askedAt) => askedAt + suspendMs));
     expect(nodes.flatMap((node) => node.deadlines.slice(-5)).filter((deadline) => !bounds.has(deadline))).toEqual([]);
+  });
+
+  test("answers that take long keep all acting, each counted from its own question, also where most never come", async () => {
+    await mesh(["n1", "n2", "n3"]);
+    cutAll(true);
+    expect(await actThroughout(3_000)).toBe(true);
+    answerMs = 400;
+    answeredIn = 3;
+    rounds.clear();
+    expect(await actThroughout(20_000)).toBe(true);
+    answerMs = 900;
+    answeredIn = 1;
+    expect(await actThroughout(20_000)).toBe(true);
   });
 
   test("without a cap they serve for as long as it lasts", async () => {

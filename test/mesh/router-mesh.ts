@@ -80,6 +80,8 @@ export class MeshWorker {
   /** What `activate` throws instead of starting anything. */
   refusal: MeshError | undefined;
   hops = 0;
+  /** What this worker answers a node that asks whether ours has contact. */
+  contact: () => Promise<boolean> = async () => false;
   /** Latest view that the "primary" has for a worker that asks. */
   latest: View | undefined;
 
@@ -112,7 +114,7 @@ export class MeshWorker {
         if (this.latest !== undefined && this.latest.epoch >= epoch) this.router.viewChanged(this.latest);
       },
       accepting: () => this.accepting,
-      answerContact: async () => false,
+      answerContact: () => this.contact(),
       draw: mesh.random,
     });
   }

@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
-import { MeshError, compareFences, type View } from "#proto";
+import { MeshError, compareFences, workerIdOf, type View } from "#proto";
 import { RouterMesh, seeded } from "./router-mesh.ts";
 import { viewOf, type NodeSketch } from "./views.ts";
 
@@ -210,6 +210,29 @@ describe("a mesh of routers", () => {
     await settle(worker!.request(id.key));
     expect(worker!.hosted.has(id.key)).toBe(true);
     expect(Buffer.from(id.name, "base64url")).toHaveLength(16);
+  });
+
+  test("asks another worker of a node when the first is gone or hangs, and still takes what the first one says late", async () => {
+    const { mesh } = threeNodes();
+    const asker = mesh.workers.get(workerIdOf("n1", { index: 0, incarnation: "a" }))!;
+    const asked = [...mesh.workers.values()].filter(({ id }) => id.startsWith("n2/"));
+    const ask = (): Promise<string> => settle(asker.router.askContact("n2", { node: "n1", incarnation: "a" }, 1_000));
+    const answerAfter = async (ms: number): Promise<boolean> => {
+      await new Promise((resolve) => setTimeout(resolve, ms));
+      return true;
+    };
+    for (const worker of asked) worker.contact = () => answerAfter(900);
+    expect(await ask()).toBe("promised");
+    for (const [first, second] of [asked, asked.toReversed()]) {
+      first!.contact = () => new Promise(() => {});
+      second!.contact = () => answerAfter(100);
+      expect(await ask()).toBe("promised");
+    }
+    for (const worker of asked) worker.contact = async () => true;
+    mesh.kill(asked[0]!.id);
+    for (let times = 0; times < 8; times++) expect(await ask()).toBe("promised");
+    mesh.kill(asked[1]!.id);
+    expect(await ask()).toBe("unknown");
   });
 
   test("says no_host, not a wrong host, to a peer whose view it has not got", async () => {
