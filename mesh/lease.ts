@@ -5,7 +5,7 @@
 // is later, and wait longer, so nobody evicts us before our deadline. Past it we are suspended. An acknowledgement alone does not end that:
 // the registry may have gone back to before our eviction, so the view has to be read again, after the acknowledgement, and hold us.
 //
-// While nobody reaches the registry, the promises of all peers not to evict us move a deadline that has not passed: see outage.ts.
+// While nobody reaches the registry, the promises of all peers not to evict us move the deadline, and end a suspension: see outage.ts.
 //
 // A heartbeat without an answer may have landed, may yet, or never will. It is not waited for: the next one expects the same
 // revision. One of them is written, or the key is read and its beat says which one won. So heartbeats may also be under way on two ways at
@@ -141,15 +141,12 @@ export class OwnLease {
   /** The view, read after the `confirm` with this `until`, holds us. */
   confirmed(until: number, now: number): LeaseEffect[] {
     // Evictors wait longer than `until`, so the view that was read is still true.
-    if (this.#phase !== "suspended" || now >= until) return [];
-    this.#phase = "live";
-    this.#deadline = Math.max(this.#deadline, until);
-    return [{ type: "resumed" }, { type: "deadline", deadline: this.#deadline }];
+    return this.#phase === "suspended" ? this.#resumed(until, now) : [];
   }
 
   /**
-   * Everybody who could evict us promised not to, asked at `askedAt`. Never past a deadline: whoever waited that long may have evicted us
-   * before it promised.
+   * Everybody who is left of those who could evict us promised not to, asked at `askedAt`. Never past a deadline: one who is not may have
+   * evicted us before it ended.
    */
   extended(askedAt: number, now: number): LeaseEffect[] {
     const effects = this.tick(now);
@@ -157,6 +154,13 @@ export class OwnLease {
     if (this.#phase !== "live" || until <= this.#deadline) return effects;
     this.#deadline = until;
     return [...effects, { type: "deadline", deadline: until }];
+  }
+
+  /** All who could have evicted us have not, and promised not to, asked at `askedAt`. That ends a suspension too. */
+  revived(askedAt: number, now: number): LeaseEffect[] {
+    const effects = this.extended(askedAt, now);
+    if (this.#phase !== "suspended") return effects;
+    return [...effects, ...this.#resumed(askedAt + this.#suspendMs, now)];
   }
 
   tick(now: number): LeaseEffect[] {
@@ -170,6 +174,13 @@ export class OwnLease {
     if (this.#phase === "fenced") return [];
     this.#phase = "fenced";
     return [{ type: "fenced", reason }];
+  }
+
+  #resumed(until: number, now: number): LeaseEffect[] {
+    if (now >= until) return [];
+    this.#phase = "live";
+    this.#deadline = Math.max(this.#deadline, until);
+    return [{ type: "resumed" }, { type: "deadline", deadline: this.#deadline }];
   }
 
   #renewed(sentAt: number, now: number): LeaseEffect[] {

@@ -2,8 +2,8 @@
 // has contact renews our lease for us. While none does, the registry may be away for everybody. We ask every node of the view, through
 // links, whether it has contact. One that has none promises not to evict us for `evictMs` from when it was asked; our deadline then
 // moves to when we asked plus `suspendMs`, which is less. All must promise: a single node that has contact, or that does not answer,
-// may be about to evict us. Only one whose process has ended, as its lifeline told, need not. Nodes that we have not heard of
-// cannot be asked; they wait longer, see silence.ts.
+// may be about to evict us. Only one whose process has ended, as its lifeline told, need not, as long as our deadline has not passed: past it,
+// it may have evicted us before it ended. Nodes that we have not heard of cannot be asked; they wait longer, see silence.ts.
 
 import type { NodeRecord, View } from "#proto";
 import type { Clock } from "./clock.ts";
@@ -92,7 +92,7 @@ export class Outage {
       relay();
     }
     if (this.#isFresh(lease.acknowledgedAt)) return;
-    if (now - this.#askedAt < timings.heartbeatMs || !lease.isLive(now)) return;
+    if (now - this.#askedAt < timings.heartbeatMs || lease.fenced) return;
     if (now - lease.acknowledgedAt > timings.outageCapMs) return;
     this.#askedAt = now;
     void this.#ask(now);
@@ -116,13 +116,15 @@ export class Outage {
       }),
     );
     if (this.#stopped) return;
+    const all = answers.every((answer) => answer === "promised");
     const agreed = peers.every(
       (node, at) => answers[at] === "promised" || (answers[at] === "unknown" && hasEnded(node.id, node.incarnation)),
     );
     if (!agreed) return;
+    const now = clock.now();
     if (!this.#extending) log("warn", "no node of the view reaches the registry: serving on, by their promises");
     this.#extending = true;
-    onEffects(lease.extended(askedAt, clock.now()));
+    onEffects(all ? lease.revived(askedAt, now) : lease.extended(askedAt, now));
   }
 
   #isFresh(at: number): boolean {

@@ -61,6 +61,8 @@ export class PeerLeases {
   readonly #leases = new Map<string, { readonly revision: number; readonly load: readonly WorkerLoad[] }>();
   readonly #orphans = new Map<string, { readonly revision: number; readonly since: number }>();
   readonly #evicting = new Set<string>();
+  /** The last mark that we have begun to write for each member, until a heartbeat of that life behind what it was to replace shows that it lives. */
+  readonly #begun = new Map<string, { readonly incarnation: string; readonly replaced: number }>();
   #removing: Promise<unknown> | undefined;
   #members = new Set<string>();
   #changed = false;
@@ -107,13 +109,12 @@ export class PeerLeases {
   }
 
   /**
-   * The node asks us not to evict it for `evictMs`, because it finds no registry. False when an eviction is under way, or when we do not
-   * have it in our view.
+   * The node asks us not to evict it for `evictMs`, because it finds no registry. False when we have evicted it, or may have: our view lacks
+   * it, or a mark was begun and nobody has told us what became of it.
    */
   promise(id: string, incarnation: string): boolean {
-    if (this.#evicting.has(id)) return false;
-    // Stopped: we evict nobody ever again.
-    return this.#stopped || this.#silence.promise(id, incarnation, this.#options.clock.now());
+    if (this.#evicting.has(id) || this.#begun.get(id)?.incarnation === incarnation) return false;
+    return this.#silence.promise(id, incarnation, this.#options.clock.now());
   }
 
   /** Its primary is gone and evicts nobody any more. */
@@ -139,6 +140,7 @@ export class PeerLeases {
     );
     this.#members = new Set(view.nodes.map((node) => node.id));
     for (const id of this.#leases.keys()) if (!this.#members.has(id)) this.#changed = this.#leases.delete(id);
+    for (const id of this.#begun.keys()) if (!this.#members.has(id)) this.#begun.delete(id);
     this.#nodes.clear();
     for (const node of view.nodes) this.#nodes.set(node.id, node);
     this.#silence.viewChanged(view, this.#options.clock.now());
@@ -179,6 +181,9 @@ export class PeerLeases {
     );
     const before = this.#leases.get(id)?.revision ?? 0;
     if (lease?.state !== "live" || (source === "watch" && entry.revision <= before)) return epoch;
+    // Not what was read before it: that answer may come after the mark's.
+    const begun = this.#begun.get(id);
+    if (begun?.incarnation === lease.incarnation && entry.revision > begun.replaced) this.#begun.delete(id);
     this.#leases.set(id, { revision: entry.revision, load: lease.load });
     this.#changed = true;
     return epoch;
@@ -264,6 +269,7 @@ export class PeerLeases {
       if (!marked) {
         if (gone && !(await this.#provenNow(id, incarnation))) return this.#silence.notGone(id);
         const entry = { key: leaseKey(id), value: encodeLease(this.#mark(incarnation)) };
+        this.#begun.set(id, { incarnation, replaced: revision });
         const write = await (revision === 0
           ? kv.create(entry.key, entry.value)
           : kv.update(entry.key, entry.value, revision));

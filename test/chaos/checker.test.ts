@@ -40,6 +40,7 @@ describe("a node that fell silent explains", () => {
     expect(violations(history, [{ ...silent, atMs: 5_000, overMs: 6_000 }])).toHaveLength(1);
     const elsewhere = history.map((one) => ({ ...one, outcome: { status: "hung", code: "" } as const, through: "n3" }));
     expect(violations(elsewhere, [silent])).toHaveLength(1);
+    expect(violations(elsewhere, [{ ...silent, everywhere: true }])).toEqual([]);
   });
 });
 

@@ -20,6 +20,8 @@ export interface FaultKind {
   readonly target?: Target;
   /** Makes sense together with another fault. */
   readonly pairs: boolean;
+  /** No node reaches the registry meanwhile, or others can never ask the victim again: all nodes hold their sessions when both are so. */
+  readonly leaves?: "no registry" | "no answer";
   /** Does it. */
   begin(arena: Arena, victims: readonly Victim[], draws: Draws, scale: Scale): Promise<Begun>;
 }
@@ -149,6 +151,7 @@ export const faultKinds: readonly FaultKind[] = [
     needs: "cuts",
     target: SILENT_BACK,
     pairs: true,
+    leaves: "no answer",
     begin: async (arena, victims) => {
       for (const { node } of victims) {
         arena.closeToClients(node);
@@ -209,7 +212,13 @@ export const faultKinds: readonly FaultKind[] = [
   natsKilled("one of three NATS servers killed, a follower", CUT_MS, (_leader, others, draws) => [draws.pick(others)]),
   // The two that are left elect another, which takes seconds.
   natsKilled("one of three NATS servers killed, the leader", 2 * CUT_MS, (leader) => [leader]),
-  natsKilled("two of three NATS servers killed", 2 * CUT_MS, (leader, others, draws) => [leader, draws.pick(others)]),
+  {
+    ...natsKilled("two of three NATS servers killed", 2 * CUT_MS, (leader, others, draws) => [
+      leader,
+      draws.pick(others),
+    ]),
+    leaves: "no registry",
+  },
   {
     name: "disk of NATS full",
     victims: 0,
@@ -401,6 +410,7 @@ function natsDown(ms: number): FaultKind {
     victims: 0,
     target: NOTHING_ENDS,
     pairs: true,
+    leaves: "no registry",
     begin: async ({ nats }) => {
       const atMs = performance.now();
       await nats.kill();

@@ -168,11 +168,13 @@ function judge(done: Done): Judged {
       pids.has(outcome.answer.pid) &&
       (startedMs > detectMs || (victims.has(through) && endedMs > detectMs + ARRIVED_MS)),
   );
+  const left = new Set(done.faults.map(({ kind }) => kind.leaves));
+  const held = left.has("no registry") && left.has("no answer");
   return {
     cost,
     accounts: done.faults.flatMap(({ kind, begun, victims: hit }) => {
       const account = { what: kind.name, atMs: begun.atMs, overMs: done.wholeMs, pids: begun.mayLose };
-      const mark = begun.silent ? ({ silent: true } as const) : {};
+      const mark = { ...(begun.silent && { silent: true as const }), ...(held && { everywhere: true as const }) };
       if (hit.length === 0 && begun.mayLose.length > 0) return [{ ...account, node: "", ...mark }];
       return begun.mayLose.length === 0 ? [] : hit.map(({ node }) => ({ ...account, node: node.id, ...mark }));
     }),

@@ -17,6 +17,8 @@ export interface Fault {
   readonly node: string;
   /** Its processes fell silent and nothing told of it: requests fail until others have noticed. */
   readonly silent?: true;
+  /** No node may act until it is over: requests wait through every gateway. */
+  readonly everywhere?: true;
 }
 
 /** A failure is noticed a little after its cause: answers pass through two event loops and a socket. */
@@ -132,7 +134,7 @@ function isExcused(asked: Asked, faults: readonly Fault[]): boolean {
         return true;
       case "hung":
         // Who asked a gateway that fell silent may wait for ever.
-        return fault.silent === true && asked.through === fault.node && during;
+        return during && (fault.everywhere === true || (fault.silent === true && asked.through === fault.node));
       case "broken":
         // Of an answer that breaks off, or a connection that is refused, only the killed process can be the cause.
         return asked.through === fault.node && (atOnce || (fault.silent === true && during));

@@ -74,7 +74,18 @@ describe("the promises of all others", () => {
     expect(own.acknowledgedAt).toBe(0);
   });
 
-  test("revive no lease that has run out, and none that is fenced", () => {
+  test("end a suspension only when nobody is missing, while what they give has not passed itself", () => {
+    const own = live();
+    expect(types(own.revived(1_900, suspendMs))).toEqual(["suspended", "resumed", "deadline"]);
+    expect(own.deadline).toBe(3_900);
+    expect(types(own.revived(1_950, 3_960))).toEqual(["suspended"]);
+    expect(own.isLive(3_960)).toBe(false);
+    expect(types(own.revived(4_000, 4_100))).toEqual(["resumed", "deadline"]);
+    own.fence("told so");
+    expect(own.revived(4_200, 4_300)).toEqual([]);
+  });
+
+  test("of those who are left revive no lease that has run out, and none that is fenced", () => {
     const own = live();
     expect(types(own.extended(1_900, suspendMs))).toEqual(["suspended"]);
     expect(own.extended(2_100, 2_200)).toEqual([]);

@@ -176,12 +176,46 @@ describe("when no node reaches the registry", () => {
     expect(await view()).toEqual(["n1", "n2"]);
   });
 
-  test("one that does not answer might still have contact: all others hold", async () => {
+  test("one that does not answer might still have contact: all hold until it does", async () => {
     await mesh(["n1", "n2", "n3"]);
     cutAll(true);
     apart.add("n3");
     await clock.advance(suspendMs + heartbeatMs);
     expect(nodes.map((node) => node.membership.suspended)).toEqual([true, true, true]);
+    await clock.advance(5_000);
+    apart.delete("n3");
+    await clock.advance(2 * heartbeatMs);
+    expect(await actThroughout(20_000)).toBe(true);
+    cutAll(false);
+    expect(await actThroughout(10_000)).toBe(true);
+    expect(fenced()).toEqual([]);
+  });
+
+  test("one that dies before it has answered might have evicted us: all hold until the registry is back", async () => {
+    await mesh(["n1", "n2", "n3"]);
+    cutAll(true);
+    apart.add("n3");
+    await clock.advance(suspendMs + heartbeatMs);
+    await kill("n3");
+    apart.delete("n3");
+    await clock.advance(10_000);
+    expect(nodes.slice(0, 2).map((node) => node.membership.suspended)).toEqual([true, true]);
+    cutAll(false);
+    await clock.advance(5_000);
+    expect(nodes.slice(0, 2).map((node) => node.membership.suspended)).toEqual([false, false]);
+    expect(await view()).toEqual(["n1", "n2"]);
+    expect(fenced()).toEqual([]);
+  });
+
+  test("a node that stands still for long goes on with the others when it is back", async () => {
+    await mesh(["n1", "n2", "n3"]);
+    cutAll(true);
+    await clock.advance(3_000);
+    apart.add("n1");
+    await clock.advance(outageCapMs / 2);
+    apart.delete("n1");
+    await clock.advance(2 * heartbeatMs);
+    expect(await actThroughout(10_000)).toBe(true);
   });
 });
 

@@ -109,6 +109,22 @@ export const mutations: readonly Mutation[] = [
     "const agreed = peers.some(",
   ),
   mutation(
+    "one that has ended need not promise to end a suspension",
+    [1, 3, 4],
+    "stopped-until-its-evictor-has-ended",
+    "mesh/outage.ts",
+    "onEffects(all ?",
+    "onEffects(agreed ?",
+  ),
+  mutation(
+    "a mark without an answer is forgotten",
+    [1, 3, 4],
+    "stopped-while-its-mark-went-unanswered",
+    "mesh/peer-leases.ts",
+    "this.#begun.set(id, { incarnation, replaced: revision });",
+    "",
+  ),
+  mutation(
     "the end of a primary alone is proof",
     [3, 4],
     16,

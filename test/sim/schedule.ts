@@ -49,6 +49,7 @@ export const allThemes = [
   "outages",
   "changes",
   "rewinds",
+  "revivals",
 ] as const;
 export type Theme = (typeof allThemes)[number];
 
@@ -85,7 +86,10 @@ const themes: readonly Theme[] = [
   "changes",
 ];
 
-/** `rewinds` is not drawn: nodes that are evicted while a registry goes back, again and again. */
+/**
+ * Two are not drawn. `rewinds`: nodes that are evicted while a registry goes back, again and again. `revivals`: nodes that fall silent and come
+ * back while nobody has contact, or had it a moment ago.
+ */
 export function scheduleOf(seed: number, only?: Theme): Schedule {
   const random = new Random(seed ^ 0x5e55_10e5);
   const drawn = random.pick(themes);
@@ -180,6 +184,32 @@ function faultOf(theme: Theme, random: Random, nodes: number): Fault {
       ms: Math.round(random.between(200, 2_000)),
       backMs: Math.round(random.between(200, 6_000)),
     }));
+  }
+  if (theme === "revivals") {
+    add(3, () => ({
+      kind: "pause",
+      node: node(),
+      what: random.pick(["primary", "all", "all"] as const),
+      ms: Math.round(random.between(1_000, 5_000)),
+    }));
+    add(2, () => ({ kind: "isolate", node: node() }));
+    add(1, () => ({ kind: "part", node: node(), from: node(), oneWay: random.chance(0.5) }));
+    add(4, () => ({ kind: "heal" }));
+    add(2, () => ({ kind: "cut", node: node() }));
+    add(3, () => ({ kind: "cut_all" }));
+    add(4, () => ({ kind: "mend", ...(random.chance(0.5) ? { node: node() } : {}) }));
+    add(2, () => ({ kind: "fail_over", ms: Math.round(random.between(4_000, 9_000)) }));
+    add(2, () => ({ kind: "lossy", node: node(), requests: random.next() * 0.3, answers: random.next() }));
+    add(1, () => ({ kind: "late", node: node(), writes: random.next(), watchMs: random.next() * 3_000 }));
+    add(1, () => ({ kind: "blind", node: node() }));
+    add(1, () => ({ kind: "sound" }));
+    add(1, () => ({
+      kind: "kill",
+      node: node(),
+      silently: random.chance(0.3),
+      ms: Math.round(random.between(50, 8_000)),
+    }));
+    add(1, () => ({ kind: "join", node: node() }));
   }
   if (theme === "rewinds") {
     add(4, () => ({
