@@ -1,4 +1,4 @@
-// The key-value port of the registry: a bucket with compare-and-set. Two adapters: NATS JetStream (../nats.ts) and memory
+// The key-value port of the registry: a bucket with compare-and-set. Two adapters: NATS JetStream (../nats/bucket.ts) and memory
 // (memory.ts, for `mesh dev` and tests). Both run the contract suite in kv.contract.ts.
 
 export interface KvEntry {

@@ -1,8 +1,8 @@
 // When a NATS server is dialed again, by a clock of the test, and that a real client comes back although its date was set back.
 
 import { expect, onTestFinished, test, vi } from "vitest";
-import { connectNats } from "../../mesh/nats.ts";
-import { Redial } from "../../mesh/redial.ts";
+import { connectNats } from "../../mesh/nats/link.ts";
+import { Redial } from "../../mesh/nats/redial.ts";
 import { startNats } from "../infra/nats-server.ts";
 
 const HOUR_MS = 3_600_000;
