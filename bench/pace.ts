@@ -37,5 +37,5 @@ export const quickPace: Pace = {
   idleSockets: 200,
 };
 
-/** One long round: a profile needs samples more than medians, and workers that end soon enough to write it. */
-export const profilePace: Pace = { ...fullPace, rounds: 1, warmUpSeconds: 4, seconds: 6 };
+/** One round: a profile needs samples more than medians, and workers that end soon enough to write it, with few sessions to stop. */
+export const profilePace: Pace = { ...fullPace, rounds: 1, warmUpSeconds: 1, seconds: 3 };

@@ -8,7 +8,7 @@ import { Belongings } from "./belongings.ts";
 import { CellContext } from "./cell-context.ts";
 import type { CellKind } from "./cell-kind.ts";
 import { ConnectTurn } from "./connect-turn.ts";
-import { isThenable, outside, scopeOf } from "./current.ts";
+import { isThenable, outside, runAs, scopeOf } from "./current.ts";
 import type { Expiring } from "./deadline-sweep.ts";
 import type { StopReason } from "./end-reason.ts";
 import { crashed, evicted, killed, notRun, stopped, type Ending } from "./ending.ts";
@@ -237,7 +237,12 @@ export class Cell extends Gate implements IdleNode<Cell> {
     fn: (...parameters: Arguments) => Result,
     ...parameters: Arguments
   ): Result {
-    return (this.#scope ??= scopeOf(this)).runInAsyncScope(fn, undefined, ...parameters);
+    if (this.#scope === undefined) {
+      // Of the moment in which it was created: it may never be entered again.
+      if (this.createdAt === this.kind.host.nowMs) return runAs(this, fn, ...parameters);
+      this.#scope = scopeOf(this);
+    }
+    return this.#scope.runInAsyncScope(fn, undefined, ...parameters);
   }
 
   beginTurn(): void {

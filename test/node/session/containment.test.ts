@@ -1,5 +1,6 @@
 // Whatever a session does, its neighbours keep their state and their answers.
 
+import { AsyncLocalStorage } from "node:async_hooks";
 import { beforeEach, describe, expect, test } from "vitest";
 import { MeshError, SessionServer, type SessionSocket } from "sessionmesh";
 import { callTo, codeOf, settle, startHost } from "./harness.ts";
@@ -226,4 +227,28 @@ test("a killed session tells its clients so, and what waits for the lease still 
   expect(ended).toMatchObject([{ reason: "killed" }]);
   lease.open();
   expect(await held).toBe("2");
+});
+
+test.each([
+  ["as soon as it is created", 0],
+  ["later", 5_000],
+])("%s, a session runs in a context of its own, and in nothing of its caller's", async (_when, ageMs) => {
+  const callers = new AsyncLocalStorage<string>();
+  class Curious extends SessionServer {
+    override async fetch(): Promise<Response> {
+      const look = () => [host.running()?.key, callers.getStore()];
+      const [before] = [look(), await settle()];
+      return Response.json([before, look()]);
+    }
+  }
+  const { host, get, start, clock } = startHost({ curious: Curious });
+  callers.run("the caller's", () => start("curious/a"));
+  await clock.advance(ageMs);
+  const seen = callers.run("the caller's", () => Promise.all([get("curious/a"), get("curious/b")]));
+  expect((await seen).map((text) => JSON.parse(text) as unknown)).toEqual(
+    ["curious/a", "curious/b"].map((key) => [
+      [key, null],
+      [key, null],
+    ]),
+  );
 });
