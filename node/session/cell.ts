@@ -8,7 +8,7 @@ import { Belongings } from "./belongings.ts";
 import { CellContext } from "./cell-context.ts";
 import type { CellKind } from "./cell-kind.ts";
 import { ConnectTurn } from "./connect-turn.ts";
-import { isThenable, outside, runAs, scopeOf } from "./current.ts";
+import { isThenable, outside, passingScopeOf, scopeOf } from "./current.ts";
 import type { Expiring } from "./deadline-sweep.ts";
 import type { StopReason } from "./end-reason.ts";
 import { crashed, evicted, killed, notRun, stopped, type Ending } from "./ending.ts";
@@ -237,12 +237,13 @@ export class Cell extends Gate implements IdleNode<Cell> {
     fn: (...parameters: Arguments) => Result,
     ...parameters: Arguments
   ): Result {
-    if (this.#scope === undefined) {
-      // Of the moment in which it was created: it may never be entered again.
-      if (this.createdAt === this.kind.host.nowMs) return runAs(this, fn, ...parameters);
-      this.#scope = scopeOf(this);
-    }
-    return this.#scope.runInAsyncScope(fn, undefined, ...parameters);
+    return (this.#scope ?? this.#newScope()).runInAsyncScope(fn, undefined, ...parameters);
+  }
+
+  #newScope(): AsyncResource {
+    // Of the moment in which it was created: it may never be entered again.
+    if (this.createdAt === this.kind.host.nowMs) return passingScopeOf(this);
+    return (this.#scope = scopeOf(this));
   }
 
   beginTurn(): void {

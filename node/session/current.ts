@@ -11,23 +11,25 @@ const MANUAL = { requireManualDestroy: true } as const;
 const nobody = new AsyncResource("MESH", MANUAL);
 
 /**
- * The context of a session, to be entered again and again: `runAs` makes a Map at each call, which takes six times as long as entering what
- * is there. Contexts of whoever calls the session are not in it: it would keep them for its life.
+ * The context of a session, to be entered again and again: `AsyncLocalStorage.run` makes a Map at each call, which takes six times as long as
+ * entering what is there. Contexts of whoever calls the session are not in it: it would keep them for its life.
  */
 export function scopeOf(cell: Cell): AsyncResource {
   return nobody.runInAsyncScope(makeScope, undefined, cell);
 }
 
+// Invariant: both undefined, or the scope is the cell's.
+let passing: Cell | undefined;
+let passingScope: AsyncResource | undefined;
+
 /**
- * The same for one call, after which nothing of it is left. Many sessions are entered for one request and never again: a scope would be a
- * third of the memory that they take.
+ * The same, kept only until another session asks. Many sessions are created for one request and never entered again: a scope for life would be
+ * a third of the memory that they take.
  */
-export function runAs<Arguments extends unknown[], Result>(
-  cell: Cell,
-  fn: (...parameters: Arguments) => Result,
-  ...parameters: Arguments
-): Result {
-  return nobody.runInAsyncScope(current.run<Result, Arguments>, current, cell, fn, ...parameters);
+export function passingScopeOf(cell: Cell): AsyncResource {
+  if (passingScope !== undefined && passing === cell) return passingScope;
+  passing = cell;
+  return (passingScope = scopeOf(cell));
 }
 
 function makeScope(cell: Cell): AsyncResource {
