@@ -30,12 +30,12 @@ type Handshake =
   | "done";
 
 export class CellSocket implements SessionSocket, SessionEnd {
-  readonly id = randomUUID();
   readonly url: string;
   tags: readonly string[] = [];
   attachment: unknown = undefined;
   readonly #cell: Cell;
   readonly #client: ClientEnd;
+  #id: string | undefined = undefined;
   #handshake: Handshake = "offered";
   /** For session code; what it had sent before may still be held. */
   #closed = false;
@@ -54,6 +54,11 @@ export class CellSocket implements SessionSocket, SessionEnd {
   }
 
   // ---- towards session code ----
+
+  /** Made when it is first asked for: Node joins it of twenty strings, which take half a kilobyte together. */
+  get id(): string {
+    return (this.#id ??= randomUUID());
+  }
 
   get bufferedAmount(): number {
     return this.#heldBytes + this.#client.buffered;
