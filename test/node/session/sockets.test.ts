@@ -59,11 +59,12 @@ test("broadcast reaches only the sockets with the tag", async () => {
   expect(other.client.sent).toEqual(["hello 2"]);
 });
 
-test("socket ids are unguessable and differ", async () => {
+test("socket ids are unguessable, stay and differ", async () => {
   const ids: string[] = [];
   class Ids extends SessionServer {
     override onConnect(socket: SessionSocket): void {
       ids.push(socket.id);
+      expect(socket.id).toBe(ids.at(-1));
     }
   }
   const { connect } = startHost({ ids: Ids });
