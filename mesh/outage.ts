@@ -99,7 +99,6 @@ export class Outage {
   }
 
   /** One round. The next begins while answers are under way: where they take long, each still counts from its own question. */
-
   async #ask(askedAt: number): Promise<void> {
     const { self, view, clock, lease, log, onEffects, hasEnded, onContactFound, relay } = this.#options;
     const peers = view().nodes.filter((node) => node.id !== self);
