@@ -130,6 +130,11 @@ export class LeaseKeeper {
     this.#outage?.start();
   }
 
+  /** To be told of each view, before anything else is done with it. */
+  viewChanged(view: View): void {
+    this.#outage?.viewChanged(view);
+  }
+
   /** One heartbeat out of turn. */
   beatNow(): void {
     this.#heartbeat?.now();

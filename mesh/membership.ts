@@ -232,6 +232,8 @@ class NodeMembership implements Membership {
     const { id, incarnation } = this.#wanted;
     if (this.#register.member && !this.#leaving && this.#ended === undefined) {
       this.#leaving = true;
+      // Nobody asks one that has left whether it evicted somebody: it must not do that on its way out.
+      this.#peers.stop();
       try {
         await this.#register.change((base) => left(base, id, incarnation), CHANGE_MS);
         await this.#lease.drop();
@@ -430,6 +432,7 @@ class NodeMembership implements Membership {
 
   #onView(view: View): void {
     if (!this.#register.member || this.#over) return;
+    this.#lease.viewChanged(view);
     // A newcomer waits for long with us, should we fall silent, until our lease shows that we know of it: see silence.ts.
     if (this.#peers.viewChanged(view)) this.#lease.beatSoon(view.nodes.length * SHOW_MS_A_NODE);
     const { id, incarnation } = this.#wanted;

@@ -3,13 +3,15 @@
 // links, whether it has contact. One that has none promises not to evict us for `evictMs` from when it was asked; our deadline then
 // moves to when we asked plus `suspendMs`, which is less. All must promise: a single node that has contact, or that does not answer,
 // may be about to evict us. Only one whose process has ended, as its lifeline told, need not, as long as our deadline has not passed: past it,
-// it may have evicted us before it ended. Nodes that we have not heard of cannot be asked; they wait longer, see silence.ts.
+// it may have evicted us before it ended, and so may one that has gone out of the view since. Nodes that we have not heard of cannot be
+// asked; they wait longer, see silence.ts.
 
 import type { NodeRecord, View } from "#proto";
 import type { Clock } from "./clock.ts";
 import type { LeaseEffect, OwnLease } from "./lease.ts";
 import type { LogLine } from "./log.ts";
 import type { LeaseTimings } from "./silence.ts";
+import { holds } from "./view-change.ts";
 
 /** Heartbeat intervals without an acknowledgement that leave our contact in doubt: one late heartbeat does not. */
 const DOUBT_HEARTBEATS = 1.5;
@@ -49,6 +51,10 @@ export class Outage {
   #askedAt = Number.NEGATIVE_INFINITY;
   #extending = false;
   #stopped = false;
+  /** The view that we were told of last. */
+  #view: View | undefined;
+  /** Somebody has gone out of the view since our lease was last live. It may have evicted us before, and cannot be asked any more. */
+  #departed = false;
 
   constructor(options: OutageOptions) {
     this.#options = options;
@@ -62,6 +68,14 @@ export class Outage {
   /** The registry itself acknowledged a heartbeat that was sent then. */
   contact(sentAt: number): void {
     this.#contactAt = sentAt;
+  }
+
+  viewChanged(view: View): void {
+    const { lease, clock } = this.#options;
+    const before = this.#view;
+    this.#view = view;
+    if (lease.isLive(clock.now())) this.#departed = false;
+    else this.#departed ||= before?.nodes.some(({ id, incarnation }) => !holds(view, id, incarnation)) === true;
   }
 
   start(): void {
@@ -81,6 +95,7 @@ export class Outage {
 
   #tick(): void {
     const { clock, lease, log, timings, relay } = this.#options;
+    if (lease.isLive(clock.now())) this.#departed = false;
     if (this.inContact) {
       if (this.#extending) log("info", "the registry is back");
       this.#extending = false;
@@ -115,15 +130,18 @@ export class Outage {
       }),
     );
     if (this.#stopped) return;
-    const all = answers.every((answer) => answer === "promised");
+    const all = !this.#departed && answers.every((answer) => answer === "promised");
     const agreed = peers.every(
       (node, at) => answers[at] === "promised" || (answers[at] === "unknown" && hasEnded(node.id, node.incarnation)),
     );
     if (!agreed) return;
     const now = clock.now();
-    if (!this.#extending) log("warn", "no node of the view reaches the registry: serving on, by their promises");
-    this.#extending = true;
-    onEffects(all ? lease.revived(askedAt, now) : lease.extended(askedAt, now));
+    const effects = all ? lease.revived(askedAt, now) : lease.extended(askedAt, now);
+    if (effects.some(({ type }) => type === "deadline")) {
+      if (!this.#extending) log("warn", "no node of the view reaches the registry: serving on, by their promises");
+      this.#extending = true;
+    }
+    onEffects(effects);
   }
 
   #isFresh(at: number): boolean {

@@ -53,16 +53,30 @@ export interface PeerLeasesOptions {
   readonly evict: (marked: () => ReadonlyMap<string, string>) => Promise<unknown>;
 }
 
+/** What a live lease said last. */
+interface SeenLease {
+  readonly revision: number;
+  readonly beat: number;
+  readonly load: readonly WorkerLoad[];
+}
+
+interface BegunMark {
+  readonly incarnation: string;
+  /** The revision that the mark expects, and the heartbeat there: a registry that lost its data counts revisions anew, a node goes on counting. */
+  readonly replaced: number;
+  readonly beat: number;
+}
+
 export class PeerLeases {
   readonly #options: PeerLeasesOptions;
   readonly #silence: Silence;
   readonly #evidence: Evidence;
   readonly #nodes = new Map<string, NodeRecord>();
-  readonly #leases = new Map<string, { readonly revision: number; readonly load: readonly WorkerLoad[] }>();
+  readonly #leases = new Map<string, SeenLease>();
   readonly #orphans = new Map<string, { readonly revision: number; readonly since: number }>();
   readonly #evicting = new Set<string>();
   /** The last mark that we have begun to write for each member, until a heartbeat of that life behind what it was to replace shows that it lives. */
-  readonly #begun = new Map<string, { readonly incarnation: string; readonly replaced: number }>();
+  readonly #begun = new Map<string, BegunMark>();
   #removing: Promise<unknown> | undefined;
   #members = new Set<string>();
   #changed = false;
@@ -179,12 +193,13 @@ export class PeerLeases {
       source,
       this.#options.clock.now(),
     );
-    const before = this.#leases.get(id)?.revision ?? 0;
-    if (lease?.state !== "live" || (source === "watch" && entry.revision <= before)) return epoch;
+    if (lease?.state !== "live") return epoch;
     // Not what was read before it: that answer may come after the mark's.
     const begun = this.#begun.get(id);
-    if (begun?.incarnation === lease.incarnation && entry.revision > begun.replaced) this.#begun.delete(id);
-    this.#leases.set(id, { revision: entry.revision, load: lease.load });
+    if (begun?.incarnation === lease.incarnation && (entry.revision > begun.replaced || lease.beat > begun.beat))
+      this.#begun.delete(id);
+    if (source === "watch" && entry.revision <= (this.#leases.get(id)?.revision ?? 0)) return epoch;
+    this.#leases.set(id, { revision: entry.revision, beat: lease.beat, load: lease.load });
     this.#changed = true;
     return epoch;
   }
@@ -269,7 +284,9 @@ export class PeerLeases {
       if (!marked) {
         if (gone && !(await this.#provenNow(id, incarnation))) return this.#silence.notGone(id);
         const entry = { key: leaseKey(id), value: encodeLease(this.#mark(incarnation)) };
-        this.#begun.set(id, { incarnation, replaced: revision });
+        const known = this.#leases.get(id);
+        const beat = known?.revision === revision ? known.beat : Number.POSITIVE_INFINITY;
+        this.#begun.set(id, { incarnation, replaced: revision, beat });
         const write = await (revision === 0
           ? kv.create(entry.key, entry.value)
           : kv.update(entry.key, entry.value, revision));

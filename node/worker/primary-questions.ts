@@ -3,7 +3,7 @@
 
 import { MeshError } from "#proto";
 
-/** Longer than any asker waits. */
+/** No shorter than an asker waits, by default: half of `MESH_SUSPEND_MS`. */
 const ANSWER_MS = 1_000;
 
 export class PrimaryQuestions<Answer> {

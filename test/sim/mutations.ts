@@ -113,15 +113,15 @@ export const mutations: readonly Mutation[] = [
     [1, 3, 4],
     "stopped-until-its-evictor-has-ended",
     "mesh/outage.ts",
-    "onEffects(all ?",
-    "onEffects(agreed ?",
+    "const effects = all ?",
+    "const effects = agreed ?",
   ),
   mutation(
     "a mark without an answer is forgotten",
     [1, 3, 4],
     "stopped-while-its-mark-went-unanswered",
     "mesh/peer-leases.ts",
-    "this.#begun.set(id, { incarnation, replaced: revision });",
+    "this.#begun.set(id, { incarnation, replaced: revision, beat });",
     "",
   ),
   mutation(
@@ -260,5 +260,13 @@ export const mutations: readonly Mutation[] = [
     "mesh/silence.ts",
     "if (sighting.revision === observed.revision && sighting.opId === observed.opId) return;",
     "if (sighting.revision === observed.revision) return;",
+  ),
+  mutation(
+    "who has gone out of the view is not missed by a node that goes on by promises",
+    [1, 3],
+    "evictor-gone-before-its-view-change",
+    "mesh/outage.ts",
+    'const all = !this.#departed && answers.every((answer) => answer === "promised");',
+    'const all = answers.every((answer) => answer === "promised");',
   ),
 ];

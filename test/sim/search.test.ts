@@ -26,6 +26,29 @@ test("no seed breaks an invariant while registries go back again and again", { t
   }
 });
 
+test(
+  "no seed breaks an invariant while nodes fall silent and come back without contact",
+  { timeout: 60_000 },
+  async () => {
+    const { totals, findings } = await searchAll({ ...order, theme: "revivals" }, 2);
+    expect(findings).toEqual([]);
+    for (const name of ["marks", "fences", "suspends", "resumes", "outages"]) {
+      expect(totals.counts[name], name).toBeGreaterThan(5);
+    }
+  },
+);
+
+test(
+  "a mark that was lost with the registry's data costs no promise in a later outage",
+  { timeout: 60_000 },
+  async () => {
+    const schedule = kept("wiped-while-a-mark-was-on-its-way");
+    const { totals } = await searchAll({ ...order, count: 1, schedule }, 1);
+    // By its own stall, and not in the outage after it.
+    expect(totals.counts.suspends).toBe(1);
+  },
+);
+
 test.for(keptNames())("%s: stays right", { timeout: 60_000 }, async (name) => {
   const { findings } = await searchAll({ ...order, count: 1, schedule: kept(name), shrinks: false }, 1);
   expect(findings).toEqual([]);
