@@ -12,6 +12,7 @@ export type { SessionContext } from "./session/context.ts";
 export type { StopReason } from "./session/end-reason.ts";
 export type { SessionOptions } from "./session/options.ts";
 export { SessionServer, type BroadcastOptions, type SessionClass } from "./session/server.ts";
+export type { SocketMessage } from "./session/socket-message.ts";
 export type { SessionSocket } from "./session/socket.ts";
 export type { MeshSessions, MeshStub, StubOptions } from "./session/stub.ts";
 export type { Log } from "./log.ts";

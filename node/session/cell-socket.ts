@@ -1,20 +1,21 @@
 // A socket of one session: SessionSocket towards session code, SessionEnd towards the gateway. Output waits while the
 // handshake is not answered yet or the node's lease is closed; a client that reads too slowly is closed, so that what a session buffers is bounded.
 
-import { randomUUID } from "node:crypto";
 import { MeshError } from "#proto";
 import type { ClientEnd, SessionEnd } from "#mesh";
 import type { Cell } from "./cell.ts";
+import { checkClose } from "./close-code.ts";
 import { outside } from "./current.ts";
 import type { SessionServer } from "./server.ts";
+import { socketIdOf } from "./socket-id.ts";
+import { bytesOf, outgoing, sizeOf, type SocketMessage } from "./socket-message.ts";
 import type { SessionSocket } from "./socket.ts";
 import { turns } from "./turns.ts";
 
 /** Close codes of RFC 6455 and its registry. */
 const TOO_BIG = 1009;
+const FAILED = 1011;
 const TRY_AGAIN_LATER = 1013;
-/** The protocol's limit for a close reason, in UTF-8 bytes. */
-const REASON_BYTES_MAX = 123;
 
 /**
  * What may wait for all clients of one session together. Too small: a message to a large room closes the slower half. Too large: a
@@ -39,8 +40,8 @@ export class CellSocket implements SessionSocket, SessionEnd {
   #handshake: Handshake = "offered";
   /** For session code; what it had sent before may still be held. */
   #closed = false;
-  /** Invariant: `#heldBytes` is their size, bounded by `maxBufferedBytes` and one message. */
-  #held: (string | Uint8Array)[] = NOTHING;
+  /** Invariant: `#heldBytes` is their size, bounded by `maxBufferedBytes` and one message. A blob that is first is being read. */
+  #held: (string | Uint8Array | Blob)[] = NOTHING;
   #heldBytes = 0;
   /** Its part of what the session has booked as unsent. */
   #bookedBytes = 0;
@@ -55,27 +56,25 @@ export class CellSocket implements SessionSocket, SessionEnd {
 
   // ---- towards session code ----
 
-  /** Made when it is first asked for: Node joins it of twenty strings, which take half a kilobyte together. */
   get id(): string {
-    return (this.#id ??= randomUUID());
+    return (this.#id ??= socketIdOf(this.url));
   }
 
   get bufferedAmount(): number {
     return this.#heldBytes + this.#client.buffered;
   }
 
-  send(message: string | Uint8Array | ArrayBuffer): void {
-    const data = message instanceof ArrayBuffer ? new Uint8Array(message) : message;
-    if (typeof data !== "string" && !(data instanceof Uint8Array)) {
-      throw new TypeError("socket.send takes a string, a Uint8Array or an ArrayBuffer");
-    }
+  send(message: SocketMessage): void {
+    const data = outgoing(message);
     if (this.#closed) return;
-    if (this.#mayGo()) {
+    if (!(data instanceof Blob) && this.#mayGo()) {
       outside(() => this.#client.send(data));
     } else {
+      const isNext = data instanceof Blob && this.#mayGo();
       if (this.#held === NOTHING) this.#held = [];
       this.#held.push(data);
-      this.#heldBytes += typeof data === "string" ? Buffer.byteLength(data) : data.byteLength;
+      this.#heldBytes += sizeOf(data);
+      if (isNext) outside(() => this.#flush());
     }
     const unsentBytes = this.bufferedAmount;
     if (unsentBytes > this.#cell.kind.options.maxBufferedBytes) {
@@ -90,12 +89,7 @@ export class CellSocket implements SessionSocket, SessionEnd {
   }
 
   close(code = 1000, reason = ""): void {
-    if (!(code === 1000 || (code >= 3000 && code <= 4999 && Number.isInteger(code)))) {
-      throw new RangeError(`a socket can be closed with 1000 or 3000 to 4999, not ${code}`);
-    }
-    if (reason.length > REASON_BYTES_MAX / 3 && Buffer.byteLength(reason) > REASON_BYTES_MAX) {
-      throw new RangeError(`a close reason has at most ${REASON_BYTES_MAX} bytes of UTF-8`);
-    }
+    checkClose(code, reason);
     if (this.#closed) return;
     this.#closeClient(code, reason);
     this.#tell((server) => server.onClose?.(this, code, reason, true));
@@ -192,10 +186,35 @@ export class CellSocket implements SessionSocket, SessionEnd {
       return;
     }
     const held = this.#held;
+    for (const [at, data] of held.entries()) {
+      if (data instanceof Blob) {
+        this.#held = held.slice(at);
+        this.#heldBytes = this.#held.reduce((bytes, one) => bytes + sizeOf(one), 0);
+        this.#read(data);
+        return;
+      }
+      this.#client.send(data);
+    }
     this.#dropHeld();
-    for (const data of held) this.#client.send(data);
     if (this.#heldClose !== undefined) this.#client.close(this.#heldClose.code, this.#heldClose.reason);
     else if (this.#client.buffered === 0) this.#resolveDrain();
+  }
+
+  /** The first of what is held: the rest waits for it, so that messages keep their order. */
+  #read(blob: Blob): void {
+    const held = this.#held;
+    bytesOf(blob).then(
+      (bytes) => {
+        if (this.#held !== held) return;
+        held[0] = bytes;
+        this.#flush();
+      },
+      (error: unknown) => {
+        if (this.#held !== held) return;
+        this.#dropHeld();
+        this.#limit(FAILED, "a blob could not be read", "bad_request", error);
+      },
+    );
   }
 
   #closeClient(code: number, reason: string): void {
@@ -205,8 +224,8 @@ export class CellSocket implements SessionSocket, SessionEnd {
   }
 
   /** The socket has broken a limit: it is closed, and the session hears why. */
-  #limit(code: number, reason: string, blame: "overloaded" | "body_too_large"): void {
-    const error = new MeshError(blame, `socket ${this.id}: ${reason}`, { session: this.#cell.id.key });
+  #limit(code: number, reason: string, blame: "overloaded" | "body_too_large" | "bad_request", cause?: unknown): void {
+    const error = new MeshError(blame, `socket ${this.id}: ${reason}`, { session: this.#cell.id.key, cause });
     this.#closeClient(code, reason);
     this.#tell((server) => server.onError?.(this, error));
     this.#tell((server) => server.onClose?.(this, code, reason, false));
@@ -244,4 +263,4 @@ export class CellSocket implements SessionSocket, SessionEnd {
 }
 
 /** Shared by all sockets that hold nothing. Never written to. */
-const NOTHING: (string | Uint8Array)[] = [];
+const NOTHING: (string | Uint8Array | Blob)[] = [];

@@ -8,6 +8,7 @@ import type { Cell } from "./cell.ts";
 import { isThenable } from "./current.ts";
 import { RequestTurn } from "./request-turn.ts";
 import type { SessionServer } from "./server.ts";
+import { idRefusal } from "./socket-id.ts";
 
 /** What the session sees of a client that left during its handshake: "closed abnormally". */
 const LEFT = 1006;
@@ -27,7 +28,7 @@ export class ConnectTurn extends RequestTurn<ConnectReply> {
       const why = `sessions of kind ${kind.name} take no sockets: add onConnect() or onMessage() to ${kind.server.name}`;
       return new MeshError("bad_upgrade", why, { session: id.key });
     }
-    if (open < kind.options.maxSockets) return undefined;
+    if (open < kind.options.maxSockets) return idRefusal(this.call.url);
     return new MeshError("overloaded", `${id.key} has ${open} sockets, which is all that maxSockets allows`, {
       session: id.key,
       retryAfterMs: 1_000,

@@ -5,6 +5,7 @@
 import type { SessionContext } from "./context.ts";
 import type { StopReason } from "./end-reason.ts";
 import type { SessionOptions } from "./options.ts";
+import type { SocketMessage } from "./socket-message.ts";
 import type { SessionSocket } from "./socket.ts";
 
 export interface BroadcastOptions {
@@ -42,8 +43,8 @@ export abstract class SessionServer {
     return this.ctx.sockets(tag);
   }
 
-  /** Sends to every open socket. */
-  broadcast(message: string | Uint8Array | ArrayBuffer, options: BroadcastOptions = {}): void {
+  /** Sends to every open socket what `socket.send` takes. */
+  broadcast(message: SocketMessage, options: BroadcastOptions = {}): void {
     const { except } = options;
     for (const socket of this.ctx.sockets(options.tag)) {
       if (socket === except || (Array.isArray(except) && except.includes(socket))) continue;

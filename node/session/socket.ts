@@ -1,7 +1,12 @@
 // A client's WebSocket as session code sees it. cell-socket.ts implements it.
 
+import type { SocketMessage } from "./socket-message.ts";
+
 export interface SessionSocket<Attachment = unknown> {
-  /** Unguessable; unique among all sockets. */
+  /**
+   * The client's own `?_pk=`, as `partysocket` sends it, or a random UUID. Up to the client, so it says nothing about who the client is, and
+   * two sockets may have the same id, such as the old one of a client that has connected again.
+   */
   readonly id: string;
   /** For `sockets(tag)` and `broadcast(..., { tag })`; assign a new list to change them. */
   tags: readonly string[];
@@ -11,9 +16,16 @@ export interface SessionSocket<Attachment = unknown> {
   readonly url: string;
   /** Bytes sent that have not reached the client's kernel yet. */
   readonly bufferedAmount: number;
-  /** Does nothing once the socket is closed. Bytes are not copied: do not change them afterwards. */
-  send(message: string | Uint8Array | ArrayBuffer): void;
-  /** @param code 1000, or 3000 to 4999 for the application @param reason at most 123 bytes of UTF-8 */
+  /**
+   * Text, or bytes in an ArrayBuffer, a typed array, a DataView or a Blob; anything else throws TypeError. In the order of the calls, also when
+   * a blob takes time to read. Does nothing once the socket is closed. Bytes are not copied: do not change them afterwards.
+   */
+  send(message: SocketMessage): void;
+  /**
+   * In `onConnect`: the handshake is answered, what was sent follows, and then the close.
+   * @param code 1000 (the default) to 1003, 1007 to 1014, or 3000 to 4999 for the application; others throw RangeError
+   * @param reason at most 123 bytes of UTF-8, or RangeError
+   */
   close(code?: number, reason?: string): void;
   /** Resolves when all that was sent has gone to the client's kernel, or the socket is closed. */
   drain(): Promise<void>;
