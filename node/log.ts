@@ -3,6 +3,7 @@
 export type LogLevel = "debug" | "info" | "warn" | "error";
 export type LogFields = Readonly<Record<string, unknown>>;
 
+/** Lines on stderr, as text or JSON (MESH_LOG). `debug` lines appear when MESH_DEBUG is set. */
 export interface Log {
   debug(message: string, fields?: LogFields): void;
   info(message: string, fields?: LogFields): void;

@@ -44,6 +44,7 @@ const kinds = {
   bad_app: { http: 500, grpc: 3, retryable: false, title: "The application module cannot be used" },
 } as const satisfies Record<string, ErrorKind>;
 
+/** The closed set of codes; docs/errors.md explains each. */
 export type ErrorCode = keyof typeof kinds;
 
 /** Every code with its HTTP status, gRPC status, retryability and title. */
@@ -59,8 +60,10 @@ export interface ErrorContext {
   readonly retryAfterMs?: number;
 }
 
+/** Every failure of the mesh. Compare `code`, never messages. */
 export class MeshError extends Error {
   override readonly name = "MeshError";
+  /** What happened, from the closed set. */
   readonly code: ErrorCode;
   readonly session: string | undefined;
   readonly node: string | undefined;

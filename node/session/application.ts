@@ -23,9 +23,11 @@ export interface ApplicationMesh extends MeshSessions {
 /** Sees every request: `return mesh.session("cart", id).fetch(request)` picks the session, `return mesh.route(request)` leaves it to the path. */
 export type ApplicationFetch = (request: Request, mesh: ApplicationMesh) => Response | Promise<Response>;
 
+/** What `defineMesh` takes. */
 export interface MeshDefinition {
   /** Kind -> class. A kind stands in URLs: 1 to 64 of a-z, 0-9, "-" and "_", beginning with a letter. */
   readonly sessions: Readonly<Record<string, SessionClass>>;
+  /** Sees every request in place of the routing by path. */
   readonly fetch?: ApplicationFetch;
 }
 

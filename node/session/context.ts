@@ -5,6 +5,7 @@ import type { Log } from "../log.ts";
 import type { SessionSocket } from "./socket.ts";
 import type { MeshSessions } from "./stub.ts";
 
+/** `this.ctx`: what a session knows and may do. */
 export interface SessionContext {
   readonly id: { readonly kind: string; readonly name: string };
   /** Id of the node that hosts the session. */

@@ -8,6 +8,7 @@ import type { SessionOptions } from "./options.ts";
 import type { SocketMessage } from "./socket-message.ts";
 import type { SessionSocket } from "./socket.ts";
 
+/** Whom a broadcast goes to. */
 export interface BroadcastOptions {
   /** Sockets that are left out, e.g. the one that the message came from. */
   readonly except?: SessionSocket | readonly SessionSocket[];
@@ -15,6 +16,7 @@ export interface BroadcastOptions {
   readonly tag?: string;
 }
 
+/** Extend it: one instance is one live session server. All hooks are optional. */
 export abstract class SessionServer {
   readonly ctx: SessionContext;
 

@@ -7,11 +7,13 @@ import { current, outside } from "./current.ts";
 import type { SessionClass } from "./server.ts";
 import { turns } from "./turns.ts";
 
+/** How a session is addressed. */
 export interface StubOptions {
   /** Never starts the session: fails with `not_active` instead. */
   readonly onlyIfActive?: boolean;
 }
 
+/** The address of a session, live or not. It holds no connection and costs nothing to make. */
 export interface MeshStub {
   readonly id: { readonly kind: string; readonly name: string };
   /**
@@ -21,6 +23,7 @@ export interface MeshStub {
   fetch(input: string | URL | Request, init?: RequestInit): Promise<Response>;
 }
 
+/** The sessions of the mesh: `ctx.mesh`, and the `mesh` of an application's own `fetch`. */
 export interface MeshSessions {
   /** Throws `unknown_kind` or `bad_name`. */
   session(kind: string | SessionClass, name: string, options?: StubOptions): MeshStub;
