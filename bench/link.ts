@@ -192,6 +192,9 @@ function openBytes(): number {
       body: new Uint8Array(0),
       streamed: false,
       stale: "",
+      ip: "",
+      claims: new Uint8Array(0),
+      protocol: "",
     },
   };
   return encodeBatch([open]).length;

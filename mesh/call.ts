@@ -26,6 +26,12 @@ export class SessionCall {
   readonly timeoutMs: number;
   /** Never creates a session: fails with `not_active` instead. */
   readonly onlyIfActive: boolean;
+  /** Address of the client, as the gateway knows it. Empty: a session asks. */
+  readonly ip: string;
+  /** What the application's hooks at the gateway said of the client; see `encodeClaims`. */
+  readonly claims: Uint8Array | undefined;
+  /** Of a socket: the sub-protocol that was chosen. Empty: none. */
+  readonly protocol: string;
   #cancelled: MeshError | undefined;
   #listener: ((reason: MeshError) => void) | undefined;
 
@@ -37,6 +43,9 @@ export class SessionCall {
     body?: Uint8Array | ReadableStream<Uint8Array> | null;
     timeoutMs: number;
     onlyIfActive?: boolean;
+    ip?: string;
+    claims?: Uint8Array | undefined;
+    protocol?: string;
   }) {
     this.id = call.id;
     this.method = call.method;
@@ -45,6 +54,9 @@ export class SessionCall {
     this.body = call.body ?? null;
     this.timeoutMs = call.timeoutMs;
     this.onlyIfActive = call.onlyIfActive ?? false;
+    this.ip = call.ip ?? "";
+    this.claims = call.claims;
+    this.protocol = call.protocol ?? "";
   }
 
   /** Set once the caller has gone away. */

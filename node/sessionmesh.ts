@@ -1,6 +1,6 @@
 // The public package: what an application module imports.
 
-export { MeshError, type ErrorCode } from "#proto";
+export { MeshError, type Claims, type ErrorCode } from "#proto";
 export {
   defineMesh,
   type ApplicationFetch,
@@ -8,6 +8,7 @@ export {
   type MeshApplication,
   type MeshDefinition,
 } from "./session/application.ts";
+export type { Caller } from "./session/caller.ts";
 export type { SessionContext } from "./session/context.ts";
 export type { StopReason } from "./session/end-reason.ts";
 export type { SessionOptions } from "./session/options.ts";

@@ -2,6 +2,7 @@
 // could send an epoch of NaN (older than nothing, newer than nothing) or a grant without a fence. Each frame is looked at
 // once, where it is decoded; everything behind that trusts the types in frame.ts.
 
+import { CLAIMS_BYTES_MAX } from "./claims.ts";
 import { MeshError } from "./error.ts";
 import type { AskFrame, Frame, HeaderList, HostedSession, RelayedFrame, RelayFrame } from "./frame.ts";
 import type { Fence } from "./fence.ts";
@@ -25,6 +26,7 @@ export function checkFrame(frame: Frame): void {
       checkWhole(frame.open.epoch, "open.epoch");
       // Infinity is what a class without a time-out asks for; a double carries it.
       if (!(frame.open.timeoutMs >= 0)) throw bad("open.timeoutMs");
+      if (frame.open.claims.byteLength > CLAIMS_BYTES_MAX) throw bad("open.claims");
       return checkHeaders(frame.open.headers, "open.headers");
     case "head":
       if (frame.head.status < STATUS_MIN || frame.head.status > STATUS_MAX) throw bad("head.status");

@@ -45,7 +45,7 @@ function writeBody(frame: Frame): boolean {
   const end = ended();
   switch (frame.type) {
     case "open":
-      if (frame.open.body.byteLength > BYTES_MAX) return false;
+      if (frame.open.body.byteLength > BYTES_MAX || frame.open.claims.byteLength > BYTES_MAX) return false;
       writeOpen(frame.open);
       writeLength(3, end);
       return true;
@@ -70,6 +70,9 @@ function writeBody(frame: Frame): boolean {
 }
 
 function writeOpen(open: OpenFrame): void {
+  writeText(14, open.protocol);
+  writeBytes(13, open.claims);
+  writeText(12, open.ip);
   writeText(11, open.stale);
   if (open.streamed) writeNumber(10, 1);
   writeBytes(9, open.body);

@@ -29,6 +29,9 @@ export interface OpenFrame {
   readonly body: Uint8Array;
   readonly streamed: boolean;
   readonly stale: string;
+  readonly ip: string;
+  readonly claims: Uint8Array;
+  readonly protocol: string;
 }
 
 export interface HeadFrame {

@@ -1,5 +1,6 @@
 // Facade of proto/: what travels between members or is stored, ids, error codes, and codecs that reject malformed bytes.
 
+export { CLAIMS_BYTES_MAX, decodeClaims, encodeClaims, isClaims, type Claims } from "./claims.ts";
 export {
   MeshError,
   errorKinds,

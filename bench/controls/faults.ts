@@ -31,8 +31,10 @@ function contextOf(kind: string, name: string): SessionContext {
   return { id: { kind, name }, mesh: { session } } as unknown as SessionContext;
 }
 
+const NOBODY = { ip: undefined, claims: undefined };
+
 async function answer(path: string): Promise<Response> {
-  const response = await sessionOf(path).fetch?.(new Request(`http://control${path}`));
+  const response = await sessionOf(path).fetch?.(new Request(`http://control${path}`), NOBODY);
   return response ?? new Response(null, { status: 404 });
 }
 

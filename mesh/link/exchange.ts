@@ -76,6 +76,9 @@ export function openFrame(
       body,
       streamed: kind.streamed,
       stale: options.stale ?? "",
+      ip: call.ip,
+      claims: call.claims ?? NO_BYTES,
+      protocol: call.protocol,
     },
   };
 }

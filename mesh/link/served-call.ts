@@ -28,6 +28,9 @@ export function callOf(open: OpenFrame, body: Uint8Array | ReadableStream<Uint8A
     body,
     timeoutMs: open.timeoutMs,
     onlyIfActive: open.onlyIfActive,
+    ip: open.ip,
+    claims: open.claims.byteLength === 0 ? undefined : ownBytes(open.claims),
+    protocol: open.protocol,
   });
 }
 

@@ -1,7 +1,8 @@
 // `ctx` of one session: a view of its cell with one field, since every session has one. What is rarely asked is made when asked.
 
-import { MeshError, type Fence } from "#proto";
+import { MeshError, type Claims, type Fence } from "#proto";
 import type { Log, LogFields } from "../log.ts";
+import { claimsInForce } from "./caller.ts";
 import type { Cell } from "./cell.ts";
 import type { SessionContext } from "./context.ts";
 import type { SessionSocket } from "./socket.ts";
@@ -51,6 +52,10 @@ export class CellContext implements SessionContext {
 
   get env(): Readonly<Record<string, string | undefined>> {
     return this.#cell.kind.host.env;
+  }
+
+  get claims(): Claims | undefined {
+    return claimsInForce();
   }
 
   get signal(): AbortSignal {

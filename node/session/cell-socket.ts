@@ -1,8 +1,9 @@
 // A socket of one session: SessionSocket towards session code, SessionEnd towards the gateway. Output waits while the
 // handshake is not answered yet or the node's lease is closed; a client that reads too slowly is closed, so that what a session buffers is bounded.
 
-import { MeshError } from "#proto";
-import type { ClientEnd, SessionEnd } from "#mesh";
+import { MeshError, type Claims } from "#proto";
+import type { ClientEnd, SessionCall, SessionEnd } from "#mesh";
+import { callerOf, runFor, type Caller } from "./caller.ts";
 import type { Cell } from "./cell.ts";
 import { checkClose } from "./close-code.ts";
 import { outside } from "./current.ts";
@@ -32,10 +33,14 @@ type Handshake =
 
 export class CellSocket implements SessionSocket, SessionEnd {
   readonly url: string;
+  readonly ip: string | undefined;
+  readonly protocol: string;
   tags: readonly string[] = [];
   attachment: unknown = undefined;
   readonly #cell: Cell;
   readonly #client: ClientEnd;
+  /** Only of who has claims. */
+  readonly #caller: Caller | undefined;
   #id: string | undefined = undefined;
   #handshake: Handshake = "offered";
   /** For session code; what it had sent before may still be held. */
@@ -48,16 +53,23 @@ export class CellSocket implements SessionSocket, SessionEnd {
   #heldClose: { readonly code: number; readonly reason: string } | undefined = undefined;
   #drained: PromiseWithResolvers<void> | undefined = undefined;
 
-  constructor(cell: Cell, client: ClientEnd, url: string) {
+  constructor(cell: Cell, client: ClientEnd, call: SessionCall) {
     this.#cell = cell;
     this.#client = client;
-    this.url = url;
+    this.url = call.url;
+    this.ip = call.ip === "" ? undefined : call.ip;
+    this.protocol = call.protocol;
+    this.#caller = call.claims === undefined ? undefined : callerOf(call);
   }
 
   // ---- towards session code ----
 
   get id(): string {
     return (this.#id ??= socketIdOf(this.url));
+  }
+
+  get claims(): Claims | undefined {
+    return this.#caller?.claims;
   }
 
   get bufferedAmount(): number {
@@ -110,7 +122,7 @@ export class CellSocket implements SessionSocket, SessionEnd {
       return;
     }
     // It may have waited, and the session may have closed the socket meanwhile.
-    return this.#cell.event((server) => (this.#closed ? undefined : server.onMessage?.(this, data)));
+    return this.#event((server) => (this.#closed ? undefined : server.onMessage?.(this, data)));
   }
 
   drained(): void {
@@ -123,10 +135,15 @@ export class CellSocket implements SessionSocket, SessionEnd {
     this.#dropHeld();
     if (this.#closed) return;
     this.#end();
-    void this.#cell.event((server) => server.onClose?.(this, code, reason, clean));
+    void this.#event((server) => server.onClose?.(this, code, reason, clean));
   }
 
   // ---- towards its cell ----
+
+  /** Runs `fn`, session code, with the client's claims in force. */
+  runForClient<Result>(fn: () => Result): Result {
+    return runFor(this.#caller, fn);
+  }
 
   /** The handshake is answered. The answer leaves in this turn of the event loop; what was sent follows in the next. */
   accepted(): void {
@@ -233,7 +250,13 @@ export class CellSocket implements SessionSocket, SessionEnd {
 
   /** Not at once: session code may be in the middle of a broadcast. */
   #tell(code: (server: SessionServer) => unknown): void {
-    queueMicrotask(() => void this.#cell.event(code));
+    queueMicrotask(() => void this.#event(code));
+  }
+
+  /** Session code on behalf of the socket's client. */
+  #event(code: (server: SessionServer) => unknown): void | Promise<void> {
+    const caller = this.#caller;
+    return this.#cell.event(caller === undefined ? code : (server) => runFor(caller, () => code(server)));
   }
 
   #end(): void {

@@ -18,7 +18,7 @@ export class ConnectTurn extends RequestTurn<ConnectReply> {
 
   constructor(cell: Cell, call: SessionCall, client: ClientEnd) {
     super(cell, call);
-    this.#socket = new CellSocket(cell, client, call.url);
+    this.#socket = new CellSocket(cell, client, call);
   }
 
   protected override refusal(server: SessionServer): MeshError | undefined {
@@ -39,7 +39,7 @@ export class ConnectTurn extends RequestTurn<ConnectReply> {
     // Open for session code from now on, so that a broadcast in `onConnect` reaches it too.
     this.cell.belongings.addSocket(this.#socket);
     const request = requestOf(this.call, this.signal, { bodyBytesMax: this.cell.kind.options.maxBodyBytes });
-    const result: unknown = server.onConnect?.(this.#socket, request);
+    const result: unknown = this.#socket.runForClient(() => server.onConnect?.(this.#socket, request));
     return isThenable(result) ? result : this.convert();
   }
 

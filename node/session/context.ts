@@ -1,6 +1,6 @@
 // What a session knows and may do: `this.ctx`. The interface that users see; cell-context.ts implements it.
 
-import type { Fence } from "#proto";
+import type { Claims, Fence } from "#proto";
 import type { Log } from "../log.ts";
 import type { SessionSocket } from "./socket.ts";
 import type { MeshSessions } from "./stub.ts";
@@ -20,6 +20,11 @@ export interface SessionContext {
   readonly mesh: MeshSessions;
   /** The environment of the node when it started. */
   readonly env: Readonly<Record<string, string | undefined>>;
+  /**
+   * What the application's hooks at the gateway said of the client whose request, socket or message is being worked on, in everything that
+   * code starts from there. Undefined: they said nothing, or what runs is no client's, as in `onStart` and `onStop`.
+   */
+  readonly claims: Claims | undefined;
   /** Aborted when the session ends, for whatever reason. */
   readonly signal: AbortSignal;
   /** Throws `bad_app`: this session's kind keeps no storage. */

@@ -3,6 +3,7 @@
 import { MeshError } from "#proto";
 import type { SessionReply } from "#mesh";
 import { replyOf, requestOf } from "../web/web.ts";
+import { callerOf, runFor } from "./caller.ts";
 import { isThenable } from "./current.ts";
 import { ReplyBody } from "./reply-body.ts";
 import { RequestTurn } from "./request-turn.ts";
@@ -23,9 +24,12 @@ export class FetchTurn extends RequestTurn<SessionReply> {
 
   override enter(server: SessionServer): SessionReply | PromiseLike<unknown> {
     const { kind } = this.cell;
-    const response: unknown = server.fetch?.(
-      requestOf(this.call, this.signal, { bodyBytesMax: kind.options.maxBodyBytes }),
-    );
+    const request = requestOf(this.call, this.signal, { bodyBytesMax: kind.options.maxBodyBytes });
+    const caller = callerOf(this.call);
+    const response: unknown =
+      this.call.claims === undefined
+        ? server.fetch?.(request, caller)
+        : runFor(caller, () => server.fetch?.(request, caller));
     return isThenable(response) ? response : replyOf(response, kind.name);
   }
 

@@ -2,6 +2,7 @@
 // them, thrown or rejected, crashes this session: its state is dropped, its clients are told, and the next request finds a
 // fresh server. Errors with the MeshError codes `bad_request`, `body_too_large` and `cancelled` only answer their request.
 
+import type { Caller } from "./caller.ts";
 import type { SessionContext } from "./context.ts";
 import type { StopReason } from "./end-reason.ts";
 import type { SessionOptions } from "./options.ts";
@@ -25,8 +26,8 @@ export abstract class SessionServer {
     this.ctx = ctx;
   }
 
-  /** Answers a request. Without it requests get 404. */
-  fetch?(request: Request): Response | Promise<Response>;
+  /** Answers a request. Without it requests get 404. `caller`: whose request it is. */
+  fetch?(request: Request, caller: Caller): Response | Promise<Response>;
   /** Before the first event; events wait until it settles, for 30 s at most. */
   onStart?(): void | Promise<void>;
   /** A client opens a WebSocket; the handshake is answered when this settles. A class with neither this nor `onMessage` takes no sockets. */

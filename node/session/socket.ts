@@ -1,5 +1,6 @@
 // A client's WebSocket as session code sees it. cell-socket.ts implements it.
 
+import type { Claims } from "#proto";
 import type { SocketMessage } from "./socket-message.ts";
 
 export interface SessionSocket<Attachment = unknown> {
@@ -14,6 +15,12 @@ export interface SessionSocket<Attachment = unknown> {
   attachment: Attachment;
   /** The URL of the request that opened it. */
   readonly url: string;
+  /** Address of the client; see `Caller`. */
+  readonly ip: string | undefined;
+  /** What the application's hooks at the gateway said of the client. */
+  readonly claims: Claims | undefined;
+  /** The sub-protocol that `static protocols` chose of those that the client offered; "" for none. */
+  readonly protocol: string;
   /** Bytes sent that have not reached the client's kernel yet. */
   readonly bufferedAmount: number;
   /**

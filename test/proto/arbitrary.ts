@@ -126,6 +126,9 @@ export const frames: fc.Arbitrary<Frame> = fc.oneof(
       body: bytes,
       streamed: fc.boolean(),
       stale: prose,
+      ip: prose,
+      claims: bytes,
+      protocol: prose,
     }),
   ),
   frameOf(

@@ -31,6 +31,9 @@ const usual: fc.Arbitrary<Frame> = fc.oneof(
       body: bytes,
       streamed: fc.boolean(),
       stale: text,
+      ip: text,
+      claims: bytes,
+      protocol: text,
     }),
   }),
   fc.record({
@@ -68,6 +71,9 @@ function open(part: Partial<Extract<Frame, { type: "open" }>["open"]>): Frame {
       body: new Uint8Array(0),
       streamed: false,
       stale: "",
+      ip: "",
+      claims: new Uint8Array(0),
+      protocol: "",
       ...part,
     },
   };

@@ -64,6 +64,9 @@ function openOf(stream: number, fields: Partial<Extract<Frame, { type: "open" }>
     body: new Uint8Array(0),
     streamed: false,
     stale: "",
+    ip: "",
+    claims: new Uint8Array(0),
+    protocol: "",
     ...fields,
   };
   return { stream, type: "open", open };

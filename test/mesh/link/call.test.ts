@@ -1,7 +1,7 @@
 import { setImmediate as turn } from "node:timers/promises";
 import { describe, expect, test } from "vitest";
 import { type Served, type SessionCall, type SessionReply } from "#mesh";
-import { MeshError } from "#proto";
+import { MeshError, decodeClaims, encodeClaims } from "#proto";
 import { WINDOW_BYTES } from "../../../mesh/link/window.ts";
 import { asker, callOf, counted, lengthOf, options, pair, signal, textOf } from "./loopback.ts";
 
@@ -42,8 +42,12 @@ describe.each(["tcp", "unix"] as const)("a call over %s", (over) => {
       },
       over,
     );
+    const of = { ip: "198.18.0.7", claims: encodeClaims({ user: "u1" }), protocol: "chat.v2" };
     const reply = await repliesOf(
-      links.call(member, callOf({ body: Buffer.from("question"), onlyIfActive: true }), { epoch: 9, stale: asker }),
+      links.call(member, callOf({ body: Buffer.from("question"), onlyIfActive: true, ...of }), {
+        epoch: 9,
+        stale: asker,
+      }),
     );
     expect(reply).toMatchObject({ status: 200, statusText: "OK", headers: ["x-a", "1", "x-a", "2"] });
     expect(await textOf(reply.body)).toBe("hällo");
@@ -54,7 +58,10 @@ describe.each(["tcp", "unix"] as const)("a call over %s", (over) => {
       timeoutMs: 5_000,
       onlyIfActive: true,
       id: { key: "chat/lobby" },
+      ip: "198.18.0.7",
+      protocol: "chat.v2",
     });
+    expect(decodeClaims(seen[0]?.call.claims ?? new Uint8Array(0))).toEqual({ user: "u1" });
     expect(seen[0]?.call.headers).toEqual(["host", "localhost", "x-twice", "1", "x-twice", "2"]);
     expect(await textOf(seen[0]?.call.body)).toBe("question");
   });
