@@ -1,6 +1,7 @@
 // Three projects: `unit` needs nothing but this process and runs in parallel, `cluster` starts real nodes with NATS and Redis,
 // `chaos` kills them. The last two run one file at a time: their subject is time-outs, which a busy machine would fake.
 
+import path from "node:path";
 import { defineConfig } from "vitest/config";
 
 /** Unit tests take milliseconds; some wait for time-outs of the code, on a machine that may be busy. */
@@ -10,12 +11,16 @@ const CLUSTER_TIMEOUT_MS = 60_000;
 /** A chaos test watches a mesh through several faults and the calm after them. */
 const CHAOS_TIMEOUT_MS = 180_000;
 
+/** In a checkout the package's own name means its source: `exports` of package.json names what `npm run build` makes. */
+const ownName = { alias: { sessionmesh: path.join(import.meta.dirname, "node/sessionmesh.ts") } };
+
 const alone = { fileParallelism: false, pool: "forks", maxWorkers: 1 } as const;
 
 export default defineConfig({
   test: {
     projects: [
       {
+        resolve: ownName,
         test: {
           name: "unit",
           include: ["test/**/*.test.ts"],
@@ -27,6 +32,7 @@ export default defineConfig({
         },
       },
       {
+        resolve: ownName,
         test: {
           name: "cluster",
           include: ["test/cluster/**/*.test.ts"],
@@ -37,6 +43,7 @@ export default defineConfig({
         },
       },
       {
+        resolve: ownName,
         test: {
           name: "chaos",
           include: ["test/chaos/**/*.test.ts"],

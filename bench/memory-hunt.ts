@@ -3,7 +3,7 @@
 
 import { SessionCall } from "#mesh";
 import { parseSessionId } from "#proto";
-import { SessionServer, defineMesh } from "sessionmesh";
+import { SessionServer, defineMesh } from "#sessionmesh";
 import { LeakHunt } from "../node/memory/leak-hunt.ts";
 import { MemoryGuard } from "../node/memory/memory-guard.ts";
 import { createSessionHost } from "../node/session/host.ts";

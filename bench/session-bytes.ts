@@ -3,7 +3,7 @@
 
 import { createSessionHost } from "../node/session/host.ts";
 import { parseSessionId } from "#proto";
-import { SessionServer, defineMesh } from "sessionmesh";
+import { SessionServer, defineMesh } from "#sessionmesh";
 
 const SESSIONS = 200_000;
 

@@ -3,7 +3,7 @@
 
 import { SessionCall } from "#mesh";
 import { parseSessionId } from "#proto";
-import { SessionServer, defineMesh } from "sessionmesh";
+import { SessionServer, defineMesh } from "#sessionmesh";
 import { createSessionHost } from "../node/session/host.ts";
 import { installWebClasses, replyOf, requestOf } from "../node/web/web.ts";
 

@@ -4,7 +4,7 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { SessionCall } from "#mesh";
 import { parseSessionId } from "#proto";
-import { SessionServer, defineMesh } from "sessionmesh";
+import { SessionServer, defineMesh } from "#sessionmesh";
 import { createSessionHost } from "../node/session/host.ts";
 import { installSessionTicks } from "../node/session/ticks.ts";
 import { installSessionTimers } from "../node/session/timers.ts";

@@ -8,7 +8,7 @@ import type { ChildProcess } from "node:child_process";
 import { once } from "node:events";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
-import { SessionServer, defineMesh } from "sessionmesh";
+import { SessionServer, defineMesh } from "#sessionmesh";
 import { MeshError, parseSessionId } from "#proto";
 import { createGateway } from "../node/gateway/gateway.ts";
 import { createLog } from "../node/log.ts";

@@ -2,7 +2,7 @@
 // tells it when we are gone. Its workers belong to the same group, so the group is what must be empty at the end.
 
 import { spawn } from "node:child_process";
-import path from "node:path";
+import { fileURLToPath } from "node:url";
 import type { NodeInfo } from "#node";
 import { MeshError, messageOf } from "#proto";
 import { eachLine } from "./lines.ts";
@@ -39,7 +39,7 @@ export interface NodeOrder {
 /** Forks its workers, loads the application in each, joins: seconds on a busy machine. */
 const READY_MS = 60_000;
 
-const MESH = path.join(import.meta.dirname, "..", "mesh.ts");
+const MESH = fileURLToPath(new URL("../mesh.ts", import.meta.url));
 
 export function startNodeProcess(order: NodeOrder): NodeProcess {
   const child = spawn(process.execPath, [MESH, "node", order.app, ...(order.args ?? [])], {

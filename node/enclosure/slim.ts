@@ -2,6 +2,7 @@
 // what Node compiles, or strips of its types, it keeps in its cache for the next one.
 
 import { enableCompileCache, registerHooks } from "node:module";
+import "../own-name.ts";
 
 const OURS = new URL("../../", import.meta.url).href;
 const MESH = new URL("../../mesh/enclosed.ts", import.meta.url).href;

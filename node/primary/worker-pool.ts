@@ -29,6 +29,9 @@ const BACKOFF_MAX_MS = 10_000;
  */
 const WATCHDOG_FLAGS = ["--no-force-async-hooks-checks", "--no-use-osr"];
 
+/** An application in a folder without a package.json is fine, and every worker would say that it looked twice to see its kind. */
+const QUIET_FLAGS = ["--disable-warning=MODULE_TYPELESS_PACKAGE_JSON"];
+
 /** One life of one worker process. */
 export interface WorkerProcess {
   readonly index: number;
@@ -68,6 +71,7 @@ export class WorkerPool {
       execArgv: [
         ...process.execArgv,
         ...WATCHDOG_FLAGS,
+        ...QUIET_FLAGS,
         ...(config.workerMemoryMb === 0 ? [] : [`--max-old-space-size=${config.workerMemoryMb}`]),
       ],
       serialization: "advanced",

@@ -1,5 +1,6 @@
 // Entry of a worker process. What must be in place before application code is loaded is put in place here, in this order.
 
+import "../own-name.ts";
 import { MeshError } from "#proto";
 import { WORKER_BOOT_ENV, type FromWorker, type ToWorker, type WorkerBoot } from "../ipc.ts";
 import { createLog } from "../log.ts";
