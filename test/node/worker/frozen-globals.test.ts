@@ -37,7 +37,7 @@ test("what was edited is no dictionary for V8 afterwards", () => {
   expect(report.slow).toEqual([]);
 });
 
-test("in sloppy code an edit is without effect", () => {
+test("in sloppy code an assignment to a global is without effect", () => {
   expect(report.sloppy).toBe("functionfunction");
 });
 
