@@ -8,6 +8,7 @@ export {
   type MeshApplication,
   type MeshDefinition,
 } from "./session/application.ts";
+export type { Authorize, BeforeHook, Lobby, Verdict, Visit } from "./session/admission.ts";
 export type { Caller } from "./session/caller.ts";
 export type { SessionContext } from "./session/context.ts";
 export type { StopReason } from "./session/end-reason.ts";

@@ -7,10 +7,11 @@ import { MeshError } from "#proto";
 import type { Log } from "../log.ts";
 import type { ApplicationMesh } from "../session/application.ts";
 import type { MeshSessions } from "../session/stub.ts";
+import { afterVisit, visit, visitor } from "../session/visiting.ts";
 import { acceptedCallOf, acceptUpgrade, replyOf, requestOf, responseOf, tooLarge } from "../web/web.ts";
 import type { GatewayRouter } from "./port.ts";
 import { problemReply } from "./problem.ts";
-import { NO_BODY, resolve, type BodySource, type RoutedRequest } from "./routes.ts";
+import { NO_BODY, resolve, type BodySource, type RoutedRequest, type Routing } from "./routes.ts";
 import { SMALL_BODY_BYTES_MAX } from "./small-body.ts";
 
 export type ApplicationAnswer =
@@ -21,7 +22,7 @@ export type ApplicationAnswer =
 export interface ApplicationRouterOptions {
   readonly fetch: (request: Request, mesh: ApplicationMesh) => unknown;
   readonly sessions: MeshSessions;
-  readonly router: GatewayRouter;
+  readonly routing: Routing;
   readonly log: Log;
 }
 
@@ -33,10 +34,11 @@ export class ApplicationRouter {
 
   constructor(options: ApplicationRouterOptions) {
     this.#options = options;
-    const { router, sessions } = options;
+    const { routing, sessions } = options;
+    const { router } = routing;
     this.#mesh = {
       session: (kind, name, stubOptions) => sessions.session(kind, name, stubOptions),
-      route: (request) => routeRequest(router, request),
+      route: (request) => routeRequest(routing, request),
     };
     this.#bodyBytesMax = Math.max(...router.kinds().map((kind) => router.limitsOf(kind).maxBodyBytes));
   }
@@ -62,10 +64,10 @@ export class ApplicationRouter {
 
   /** What the application throws is logged and becomes `internal`. */
   async #answer(request: RoutedRequest, body: BodySource, signal: () => AbortSignal): Promise<ApplicationAnswer> {
-    const { method, url, headers } = request;
+    const { method, url, headers, ip } = request;
     const given = requestOf({ method, url, headers, body: body.open(this.#bodyBytesMax) }, signal);
     try {
-      const response: unknown = await this.#options.fetch(given, this.#mesh);
+      const response: unknown = await visit(ip, () => this.#options.fetch(given, this.#mesh));
       const call = acceptedCallOf(response);
       return call === undefined
         ? { status: "reply", reply: replyOf(response, "the application") }
@@ -80,7 +82,14 @@ export class ApplicationRouter {
   }
 }
 
-async function routeRequest(router: GatewayRouter, request: Request): Promise<Response> {
+/** Asks the application's own hooks like any other request, as the client's on whose behalf its `fetch` runs. */
+function routeRequest(routing: Routing, request: Request): Promise<Response> {
+  const ip = visitor()?.ip ?? "";
+  return afterVisit(() => routeFor(routing, request, ip));
+}
+
+async function routeFor(routing: Routing, request: Request, ip: string): Promise<Response> {
+  const { router } = routing;
   const { method, url, headers, signal } = request;
   const upgrade = headers.get("upgrade")?.toLowerCase() === "websocket";
   const { pathname, search } = new URL(url);
@@ -88,8 +97,13 @@ async function routeRequest(router: GatewayRouter, request: Request): Promise<Re
   for (const [name, value] of headers) list.push(name, value);
   try {
     const body = upgrade ? NO_BODY : await bodyOf(request);
-    const resolved = resolve(router, { method, url, target: pathname + search, headers: list }, body);
-    if (!(resolved instanceof SessionCall)) return responseOf(await resolved);
+    const resolved = await resolve(
+      routing,
+      { method, url, target: pathname + search, headers: list, ip },
+      body,
+      upgrade,
+    );
+    if (!(resolved instanceof SessionCall)) return responseOf(resolved);
     if (upgrade) return acceptUpgrade(resolved);
     return responseOf(await routeUntilAborted(router, resolved, signal));
   } catch (error) {

@@ -42,7 +42,7 @@ export interface ExchangeOptions {
 export class Exchange implements Waiting {
   place = -1;
   readonly #options: ExchangeOptions;
-  readonly #deadlineMs: number;
+  #deadlineMs: number;
   /** Tells whoever works on the answer that nobody wants it. */
   #cancel: ((reason: MeshError) => void) | undefined;
   #reader: ReadableStreamDefaultReader<Uint8Array> | undefined;
@@ -64,6 +64,13 @@ export class Exchange implements Waiting {
   }
 
   onCancel(cancel: (reason: MeshError) => void): void {
+    this.#cancel = cancel;
+  }
+
+  /** From now on it waits for somebody else, with a time limit of its own. Throws when its client has gone. */
+  await(timeoutMs: number, cancel: (reason: MeshError) => void): void {
+    if (this.#over || this.#answered) throw clientGone();
+    this.#deadlineMs = performance.now() + timeoutMs + TIMEOUT_SLACK_MS;
     this.#cancel = cancel;
   }
 

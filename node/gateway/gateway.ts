@@ -8,11 +8,12 @@ import type { Duplex } from "node:stream";
 import { Roster, SessionCall, systemClock, type SessionReply } from "#mesh";
 import { MeshError } from "#proto";
 import type { Log } from "../log.ts";
-import type { ApplicationMesh } from "../session/application.ts";
+import type { KindHooks } from "../session/admission.ts";
 import type { MeshSessions } from "../session/stub.ts";
 import { turns } from "../session/turns.ts";
 import { ApplicationRouter } from "./application-router.ts";
 import { ClientSocket } from "./client-socket.ts";
+import { Door } from "./door.ts";
 import { Exchange, invalidHead, type Waiting } from "./exchange.ts";
 import { HandshakePace } from "./handshake-pace.ts";
 import { Heartbeat } from "./heartbeat.ts";
@@ -20,24 +21,23 @@ import { KeptConnections } from "./kept-connections.ts";
 import { gatewayLimits, type GatewayLimits } from "./limits.ts";
 import { listenOn } from "./listen.ts";
 import { answerMalformed, endWithProblem } from "./malformed.ts";
-import type { GatewayRouter } from "./port.ts";
+import type { EdgeApplication, GatewayRouter } from "./port.ts";
 import { RequestBody } from "./request-body.ts";
 import { HEADER_COUNT_MAX, readHead, type RequestHead } from "./request-head.ts";
 import { writeReply } from "./response-writer.ts";
-import { isHealthCheck, NO_BODY, resolve, type BodySource } from "./routes.ts";
+import { matchSessionPath } from "./session-path.ts";
+import { isHealthCheck, NO_BODY, resolve, type BodySource, type Routing } from "./routes.ts";
 import { SMALL_BODY_BYTES_MAX, SmallBody } from "./small-body.ts";
 import { TornRequest, type FailTorn } from "./torn-request.ts";
 import { checkHandshake, Joining, responseOn, WebSocketServers } from "./upgrade.ts";
 
-export type { GatewayRouter } from "./port.ts";
+export type { EdgeApplication, GatewayRouter } from "./port.ts";
 
 export interface GatewayOptions {
   readonly router: GatewayRouter;
   readonly log: Log;
-  /** The application's own router, if it has one; it then needs `sessions`. */
-  readonly application?: {
-    readonly fetch: ((request: Request, mesh: ApplicationMesh) => unknown) | undefined;
-  };
+  /** With a router of its own, if it has one; it then needs `sessions`. */
+  readonly application?: EdgeApplication;
   /** Stubs for the application's `fetch`. */
   readonly sessions?: MeshSessions;
   readonly limits?: Partial<GatewayLimits>;
@@ -74,12 +74,14 @@ const CLOSE_RESTART = 1012;
 /** How long a client may take to answer that close. */
 const GOODBYE_MS = 1_000;
 const ALWAYS = (): boolean => true;
+const NO_HOOKS: KindHooks = { onBeforeRequest: undefined, onBeforeConnect: undefined };
 /** Not a closure of whoever listens: a socket that stays open would keep all that the closure sees. */
 const ignore = (): void => {};
 
 class HttpGateway implements Gateway {
   readonly #router: GatewayRouter;
   readonly #log: Log;
+  readonly #routing: Routing;
   readonly #application: ApplicationRouter | undefined;
   readonly #server: Server;
   readonly #webSocketServers = new WebSocketServers();
@@ -97,9 +99,15 @@ class HttpGateway implements Gateway {
   constructor({ router, log, application, sessions, limits }: GatewayOptions) {
     this.#router = router;
     this.#log = log;
+    const door = new Door({
+      authorize: application?.authorize,
+      hooksOf: (kind) => application?.hooksOf?.(kind) ?? NO_HOOKS,
+      log,
+    });
+    this.#routing = { router, door };
     if (application?.fetch !== undefined) {
       if (sessions === undefined) throw new MeshError("bad_config", "an application with its own fetch needs stubs");
-      this.#application = new ApplicationRouter({ fetch: application.fetch, sessions, router, log });
+      this.#application = new ApplicationRouter({ fetch: application.fetch, sessions, routing: this.#routing, log });
     }
     const { headersTimeoutMs, keepAliveMs, headerBytesMax } = { ...gatewayLimits, ...limits };
     this.#server = createServer({
@@ -171,8 +179,11 @@ class HttpGateway implements Gateway {
         exchange.answerWith(this.#application.answerRequest(head, source, exchange.signal));
         return;
       }
-      const resolved = resolve(this.#router, head, source);
-      if (resolved instanceof SessionCall) {
+      const resolved = resolve(this.#routing, head, source, false);
+      if (resolved instanceof Promise) {
+        const exchange = this.#exchange(request, response, stream, OWN_TIMEOUT_MS);
+        exchange.answerWith(this.#routeLater(resolved, exchange));
+      } else if (resolved instanceof SessionCall) {
         const first = turns.enterTop(request.socket, new TornRequest(this.#failTorn, request, response, stream));
         let reply: SessionReply | Promise<SessionReply>;
         try {
@@ -210,6 +221,14 @@ class HttpGateway implements Gateway {
     else exchange.answer(reply);
   }
 
+  /** The application's hooks were asked first, or a session is being made. */
+  async #routeLater(resolved: Promise<SessionCall | SessionReply>, exchange: Exchange): Promise<SessionReply> {
+    const call = await resolved;
+    if (!(call instanceof SessionCall)) return call;
+    exchange.await(call.timeoutMs, (reason) => call.cancel(reason));
+    return this.#router.route(call);
+  }
+
   #join(request: IncomingMessage, socket: Duplex, head: Buffer): void {
     this.#requests++;
     // Without a listener a reset connection would end the process; `close` follows and is listened to.
@@ -231,12 +250,19 @@ class HttpGateway implements Gateway {
 
   async #shakeHands(request: IncomingMessage, socket: Socket, head: Buffer, answer: () => Exchange): Promise<void> {
     try {
-      if (this.#closing) throw new MeshError("overloaded", "this worker is going away", { retryAfterMs: GOODBYE_MS });
+      this.#refuseIfClosing();
       const resolved = await this.#resolveUpgrade(request, answer);
-      if (resolved !== undefined) this.#connect(request, socket, head, resolved, (error) => answer().fail(error));
+      // The application may have taken its time.
+      if (resolved === undefined || socket.destroyed) return;
+      this.#refuseIfClosing();
+      this.#connect(request, socket, head, resolved, (error) => answer().fail(error));
     } catch (error) {
       answer().fail(error);
     }
+  }
+
+  #refuseIfClosing(): void {
+    if (this.#closing) throw new MeshError("overloaded", "this worker is going away", { retryAfterMs: GOODBYE_MS });
   }
 
   /** The call that a WebSocket is for; undefined when the request was answered in another way. */
@@ -248,12 +274,11 @@ class HttpGateway implements Gateway {
       answer().answer(answered.reply);
       return undefined;
     }
-    const resolved = resolve(this.#router, head, NO_BODY);
+    const resolved = await resolve(this.#routing, head, NO_BODY, true);
     if (resolved instanceof SessionCall) return resolved;
-    const reply = await resolved;
-    if (reply.status < 400)
+    if (matchSessionPath(head.target) === undefined && resolved.status < 400)
       throw new MeshError("bad_upgrade", "no WebSocket is served at this path, only at those of sessions");
-    answer().answer(reply);
+    answer().answer(resolved);
     return undefined;
   }
 

@@ -2,6 +2,8 @@
 
 import type { ClientEnd, ConnectReply, SessionCall, SessionReply } from "#mesh";
 import type { SessionId } from "#proto";
+import type { Authorize, KindHooks } from "../session/admission.ts";
+import type { ApplicationMesh } from "../session/application.ts";
 
 export interface KindLimits {
   /** Bytes of a request body, or Infinity. */
@@ -10,6 +12,14 @@ export interface KindLimits {
   readonly maxMessageBytes: number;
   /** From a request to the head of its response, or Infinity. */
   readonly requestTimeoutMs: number;
+}
+
+/** What an application says about requests itself. */
+export interface EdgeApplication {
+  readonly fetch?: ((request: Request, mesh: ApplicationMesh) => unknown) | undefined;
+  readonly authorize?: Authorize | undefined;
+  /** Throws `unknown_kind`. */
+  hooksOf?(kind: string): KindHooks;
 }
 
 export interface GatewayRouter {

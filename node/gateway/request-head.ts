@@ -2,6 +2,7 @@
 // URL must be the one a session's `new URL(request.url)` shows: a path that is routed one way and read another is a hole.
 
 import type { IncomingMessage } from "node:http";
+import type { Socket } from "node:net";
 import { MeshError, type HeaderList } from "#proto";
 
 export interface RequestHead {
@@ -14,6 +15,8 @@ export interface RequestHead {
   readonly headers: HeaderList;
   /** Of the body: 0 for none, -1 when it is chunked. */
   readonly bodyBytes: number;
+  /** Address of the client; "" when it is gone already. */
+  readonly ip: string;
 }
 
 /** A longer target is a mistake or an attack; the parser's limit on all headers together is larger. */
@@ -61,14 +64,23 @@ export function readHead(request: IncomingMessage): RequestHead {
     knownHost = host;
     knownBase = `http://${host}`;
   }
+  const ip = addressOf(request.socket);
   if (!UNUSUAL.test(target) && target.charCodeAt(0) === SLASH) {
-    return { method, url: knownBase + target, target, headers, bodyBytes };
+    return { method, url: knownBase + target, target, headers, bodyBytes, ip };
   }
   const url = URL.parse(target.startsWith("/") ? knownBase + target : target);
   if (url === null || url.protocol !== "http:") throw bad(`"${target.slice(0, 80)}" is not a path that is served here`);
   url.hash = "";
-  return { method, url: url.href, target: url.pathname + url.search, headers, bodyBytes };
+  return { method, url: url.href, target: url.pathname + url.search, headers, bodyBytes, ip };
 }
+
+/** Node keeps it once it was asked. An IPv4 client of a socket for both families is an IPv4 client. */
+function addressOf(socket: Socket): string {
+  const address = socket.remoteAddress ?? "";
+  return address.startsWith(MAPPED) ? address.slice(MAPPED.length) : address;
+}
+
+const MAPPED = "::ffff:";
 
 const SLASH = 47;
 

@@ -1,9 +1,10 @@
 // The built-in routing: which session a path means, and the few paths that are the mesh's own. Pure apart from the router.
 
 import { SessionCall, type SessionReply } from "#mesh";
-import { MeshError, type HeaderList } from "#proto";
+import { MeshError, type HeaderList, type SessionId } from "#proto";
+import type { Door } from "./door.ts";
 import { frontPageReply } from "./front-page.ts";
-import type { GatewayRouter } from "./port.ts";
+import type { GatewayRouter, KindLimits } from "./port.ts";
 import { methodNotAllowed } from "./problem.ts";
 import { matchSessionPath, pathOf, sessionIdOf } from "./session-path.ts";
 
@@ -16,6 +17,8 @@ export interface RoutedRequest {
   /** Path and query of `url`. */
   readonly target: string;
   readonly headers: HeaderList;
+  /** Address of the client; "" when it is gone already. */
+  readonly ip: string;
 }
 
 /** Gives the body once it is known how large it may be. Throws `body_too_large`. */
@@ -25,26 +28,55 @@ export interface BodySource {
 
 export const NO_BODY: BodySource = { open: () => null };
 
-/** A call to route, or the answer when the path is not a session's. Throws MeshError. */
+/** What the routing relies on. */
+export interface Routing {
+  readonly router: GatewayRouter;
+  readonly door: Door;
+}
+
+/**
+ * A call to route, or the answer when the path is not a session's or the application refuses the request. A promise where its hooks
+ * are asked. Throws or rejects MeshError.
+ */
 export function resolve(
-  router: GatewayRouter,
+  { router, door }: Routing,
   request: RoutedRequest,
   body: BodySource,
-): SessionCall | SessionReply | Promise<SessionReply> {
+  upgrade: boolean,
+): SessionCall | SessionReply | Promise<SessionCall | SessionReply> {
   const path = matchSessionPath(request.target);
   if (path === undefined) return answerOwnPath(router, request);
-  const { maxBodyBytes, requestTimeoutMs } = router.limitsOf(path.kind);
+  const limits = router.limitsOf(path.kind);
   if (path.name === undefined) {
     if (request.method !== "POST") return methodNotAllowed(request.method, `/sessions/${path.kind}`, ["POST"]);
-    return create(router, path.kind, request.url);
+    return create(router, door, path.kind, request);
   }
+  const id = sessionIdOf(path.kind, path.name);
+  const admission = door.admit(id, request, upgrade);
+  if (admission === undefined) return callOf(id, request, body, limits, undefined);
+  return admission.then((admitted) =>
+    "status" in admitted
+      ? admitted
+      : callOf(id, { ...request, headers: admitted.headers }, body, limits, admitted.claims),
+  );
+}
+
+function callOf(
+  id: SessionId,
+  { method, url, headers, ip }: RoutedRequest,
+  body: BodySource,
+  { maxBodyBytes, requestTimeoutMs }: KindLimits,
+  claims: Uint8Array | undefined,
+): SessionCall {
   return new SessionCall({
-    id: sessionIdOf(path.kind, path.name),
-    method: request.method,
-    url: request.url,
-    headers: request.headers,
+    id,
+    method,
+    url,
+    headers,
     body: body.open(maxBodyBytes),
     timeoutMs: requestTimeoutMs,
+    ip,
+    claims,
   });
 }
 
@@ -72,15 +104,17 @@ export function healthReply(router: GatewayRouter): SessionReply {
   };
 }
 
-async function create(router: GatewayRouter, kind: string, url: string): Promise<SessionReply> {
+async function create(router: GatewayRouter, door: Door, kind: string, request: RoutedRequest): Promise<SessionReply> {
   const id = router.createName(kind);
+  const admitted = await door.admit(id, request, false);
+  if (admitted !== undefined && "status" in admitted) return admitted;
   await router.activate(id);
   const path = pathOf(id);
   return {
     status: 201,
     statusText: "",
     headers: ["content-type", "application/json", "cache-control", "no-store", "location", path],
-    body: `${JSON.stringify({ kind: id.kind, name: id.name, url: new URL(path, url).href })}\n`,
+    body: `${JSON.stringify({ kind: id.kind, name: id.name, url: new URL(path, request.url).href })}\n`,
   };
 }
 

@@ -1,6 +1,7 @@
 // What the default export of an application module is: its session kinds, checked, and its own request router if it has one.
 
 import { MeshError, isKind } from "#proto";
+import type { Authorize, BeforeHook, KindHooks } from "./admission.ts";
 import { resolveOptions, type ResolvedOptions } from "./options.ts";
 import { SessionServer, type SessionClass } from "./server.ts";
 import type { MeshSessions } from "./stub.ts";
@@ -9,6 +10,7 @@ export interface SessionKind {
   readonly name: string;
   readonly server: SessionClass;
   readonly options: ResolvedOptions;
+  readonly hooks: KindHooks;
 }
 
 /** What an application's own `fetch` gets besides the request. */
@@ -29,19 +31,26 @@ export interface MeshDefinition {
   readonly sessions: Readonly<Record<string, SessionClass>>;
   /** Sees every request in place of the routing by path. */
   readonly fetch?: ApplicationFetch;
+  /**
+   * Judges every request for a session before anything of it is touched: HTTP and WebSocket, `/sessions/...` and `/parties/...`, `POST
+   * /sessions/:kind`, and `mesh.route`. Not what the application's own `fetch` sends through a stub: that code judges for itself.
+   */
+  readonly authorize?: Authorize;
 }
 
 /** Made by `defineMesh` only. */
 export class MeshApplication {
   readonly kinds: ReadonlyMap<string, SessionKind>;
   readonly fetch: ApplicationFetch | undefined;
+  readonly authorize: Authorize | undefined;
   readonly #kindOfClass: ReadonlyMap<SessionClass, string>;
   /** The one asked for last: nearly always the next one, too, and cheaper to compare than to look up. */
   #last: SessionKind | undefined;
 
-  constructor(kinds: ReadonlyMap<string, SessionKind>, fetch: ApplicationFetch | undefined) {
+  constructor(kinds: ReadonlyMap<string, SessionKind>, { fetch, authorize }: Omit<MeshDefinition, "sessions">) {
     this.kinds = kinds;
     this.fetch = fetch;
+    this.authorize = authorize;
     this.#kindOfClass = new Map([...kinds.values()].map((kind) => [kind.server, kind.name]));
   }
 
@@ -59,6 +68,11 @@ export class MeshApplication {
     return (this.#last = kind);
   }
 
+  /** Throws `unknown_kind`. */
+  hooksOf(name: string): KindHooks {
+    return this.kind(name).hooks;
+  }
+
   /** The kind of a class, or the kind itself when it exists. Throws `unknown_kind`. */
   kindOf(kind: string | SessionClass): string {
     if (typeof kind === "string") return this.kind(kind).name;
@@ -70,10 +84,13 @@ export class MeshApplication {
 
 /** Throws `bad_app` with what to change. */
 export function defineMesh(definition: MeshDefinition): MeshApplication {
-  const { sessions, fetch, ...others } = fieldsOf(definition);
-  for (const name of Object.keys(others)) throw bad(`defineMesh takes { sessions, fetch }; it knows no "${name}"`);
+  const { sessions, fetch, authorize, ...others } = fieldsOf(definition);
+  for (const name of Object.keys(others))
+    throw bad(`defineMesh takes { sessions, fetch, authorize }; it knows no "${name}"`);
   if (fetch !== undefined && typeof fetch !== "function")
     throw bad("defineMesh: fetch must be a function (request, mesh) => Response");
+  if (authorize !== undefined && typeof authorize !== "function")
+    throw bad("defineMesh: authorize must be a function ({ kind, name, request, ip }) => void or Response");
   const kinds = new Map<string, SessionKind>();
   for (const [name, server] of Object.entries(fieldsOf(sessions))) {
     if (!isKind(name)) {
@@ -88,10 +105,21 @@ export function defineMesh(definition: MeshDefinition): MeshApplication {
       if (kind.server === server)
         throw bad(`sessions.${name} and sessions.${other} are the same class; extend it once for each kind`);
     }
-    kinds.set(name, { name, server, options: resolveOptions(server.name, server.options) });
+    kinds.set(name, { name, server, options: resolveOptions(server.name, server.options), hooks: hooksOf(server) });
   }
   if (kinds.size === 0) throw bad("defineMesh: sessions must name at least one kind, for example { counter: Counter }");
-  return new MeshApplication(kinds, definition.fetch);
+  return new MeshApplication(kinds, definition);
+}
+
+/** Bound to their class, which may keep what they need in statics. */
+function hooksOf(server: SessionClass & { readonly name: string }): KindHooks {
+  const hook = (name: "onBeforeRequest" | "onBeforeConnect"): BeforeHook | undefined => {
+    if (server[name] === undefined) return undefined;
+    if (typeof server[name] !== "function")
+      throw bad(`${server.name}.${name} must be a static method (request, lobby)`);
+    return (request, lobby) => server[name]?.(request, lobby);
+  };
+  return { onBeforeRequest: hook("onBeforeRequest"), onBeforeConnect: hook("onBeforeConnect") };
 }
 
 function fieldsOf(value: unknown): Record<string, unknown> {

@@ -2,6 +2,7 @@
 // them, thrown or rejected, crashes this session: its state is dropped, its clients are told, and the next request finds a
 // fresh server. Errors with the MeshError codes `bad_request`, `body_too_large` and `cancelled` only answer their request.
 
+import type { BeforeHook } from "./admission.ts";
 import type { Caller } from "./caller.ts";
 import type { SessionContext } from "./context.ts";
 import type { StopReason } from "./end-reason.ts";
@@ -60,4 +61,11 @@ export abstract class SessionServer {
 export interface SessionClass {
   new (ctx: SessionContext): SessionServer;
   readonly options?: SessionOptions;
+  /**
+   * Judges a request before anything of its session is touched; see `Verdict`. Runs at the node that took the client, in the worker's main
+   * thread for all isolations, after `authorize`.
+   */
+  readonly onBeforeRequest?: BeforeHook;
+  /** The same for a WebSocket, before its handshake is answered. */
+  readonly onBeforeConnect?: BeforeHook;
 }

@@ -1,16 +1,22 @@
 // Stubs: how code asks another session, wherever it lives. A stub is an address; it holds no connection and costs nothing to make.
 
-import { MeshError, parseSessionId, type HeaderList, type SessionId } from "#proto";
+import { MeshError, encodeClaims, parseSessionId, type Claims, type HeaderList, type SessionId } from "#proto";
 import { SessionCall, type Lease, type SessionReply } from "#mesh";
 import { acceptUpgrade, responseOf } from "../web/web.ts";
 import { current, outside } from "./current.ts";
 import type { SessionClass } from "./server.ts";
 import { turns } from "./turns.ts";
+import { afterVisit, visitor } from "./visiting.ts";
 
 /** How a session is addressed. */
 export interface StubOptions {
   /** Never starts the session: fails with `not_active` instead. */
   readonly onlyIfActive?: boolean;
+  /**
+   * What the session shall know about who asks, as `ctx.claims` and the like: for an application that judges in its own `fetch`, which calls no
+   * hooks. A plain object; 16 KiB at most as a structured clone, else `fetch` rejects with `bad_app`.
+   */
+  readonly claims?: Claims;
 }
 
 /** The address of a session, live or not. It holds no connection and costs nothing to make. */
@@ -45,7 +51,7 @@ export function createStubs(services: StubServices): MeshSessions {
   return {
     session: (kind, name, options = {}) => {
       const id = parseSessionId(services.kindOf(kind), name);
-      return { id, fetch: (input, init) => fetchFrom(services, id, options.onlyIfActive ?? false, input, init) };
+      return { id, fetch: (input, init) => fetchFrom(services, id, options, input, init) };
     },
   };
 }
@@ -53,11 +59,11 @@ export function createStubs(services: StubServices): MeshSessions {
 async function fetchFrom(
   services: StubServices,
   id: SessionId,
-  onlyIfActive: boolean,
+  options: StubOptions,
   input: string | URL | Request,
   init: RequestInit | undefined,
 ): Promise<Response> {
-  const { call, signal } = callOf(id, onlyIfActive, input, init);
+  const { call, signal } = callOf(id, options, input, init);
   if (input instanceof Request && input.headers.get("upgrade")?.toLowerCase() === "websocket")
     return acceptUpgrade(call);
   // A request to another session is an output like any other: none leaves after the caller's end or without the lease.
@@ -69,7 +75,7 @@ async function fetchFrom(
     });
   }
   signal?.throwIfAborted();
-  const answered = turns.alone(outside(async () => services.callSession(call)));
+  const answered = turns.alone(outside(() => afterVisit(async () => services.callSession(call))));
   if (signal === null) return responseOf(await answered);
   const { promise: aborted, reject } = Promise.withResolvers<never>();
   const onAbort = (): void => {
@@ -86,11 +92,14 @@ async function fetchFrom(
 
 function callOf(
   id: SessionId,
-  onlyIfActive: boolean,
+  { onlyIfActive = false, claims: given }: StubOptions,
   input: string | URL | Request,
   init: RequestInit | undefined,
 ): { call: SessionCall; signal: AbortSignal | null } {
-  const base = { id, onlyIfActive, timeoutMs: STUB_TIMEOUT_MS };
+  // The application's own `fetch` hands a client's request on; a session asks for itself.
+  const ip = visitor()?.ip ?? "";
+  const claims = given === undefined ? undefined : encodeClaims(given);
+  const base = { id, onlyIfActive, timeoutMs: STUB_TIMEOUT_MS, ip, claims };
   const plain = input instanceof Request ? undefined : plainBody(init?.body);
   if (plain === undefined) {
     // Forms, blobs and streams bring a content type and an encoding of their own: the standard class knows them all.

@@ -45,7 +45,7 @@ export function responseOf(reply: SessionReply): Response {
 }
 
 // Also responses of another copy of the fetch classes, such as the npm package undici: the same shape under another identity.
-function isResponse(value: unknown): value is Response {
+export function isResponse(value: unknown): value is Response {
   if (value instanceof NativeResponse) return true;
   return typeof value === "object" && value !== null && Object.prototype.toString.call(value) === "[object Response]";
 }

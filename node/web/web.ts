@@ -2,8 +2,8 @@
 // classes build streams, header maps and abort signals for every object, which triples the CPU of a small request.
 
 export { requestOf, type RequestParts } from "./lazy-request.ts";
-export { acceptedCallOf, acceptUpgrade } from "./light-response.ts";
+export { acceptedCallOf, acceptUpgrade, flatten } from "./light-response.ts";
 export { installWebClasses } from "./install.ts";
 export { tooLarge } from "./body.ts";
 export { isHopByHop } from "./hop-by-hop.ts";
-export { replyOf, responseOf } from "./reply.ts";
+export { isResponse, replyOf, responseOf } from "./reply.ts";

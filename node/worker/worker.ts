@@ -104,10 +104,13 @@ export class WorkerServer {
     });
     const shared = createSessionHost(hosting);
     this.#host = joinHosts(shared, this.#enclosures, application);
-    installFaultHandlers((error) => {
-      this.#log.error("an error that belongs to no session ends this worker", { stack: stackOf(error) });
-      exit(1);
-    });
+    installFaultHandlers(
+      (error) => {
+        this.#log.error("an error that belongs to no session ends this worker", { stack: stackOf(error) });
+        exit(1);
+      },
+      (error) => this.#log.error("an error of the application's code at the gateway", { error }),
+    );
     this.#links = createLinks({ self, mesh: config.mesh, machine: config.machine, epoch: () => this.#router.epoch });
     this.#router = new Router({
       self,
