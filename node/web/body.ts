@@ -8,7 +8,7 @@ const decoder = new TextDecoder();
 
 /** Without waiting where the body is at hand, which spares the promises of all readers on top of this. */
 export function readText(body: Body): string | Promise<string> {
-  if (typeof body === "string") return body.toWellFormed();
+  if (typeof body === "string") return (body.startsWith("\ufeff") ? body.slice(1) : body).toWellFormed();
   if (body === null) return "";
   return body instanceof Uint8Array ? decoder.decode(body) : readStreamText(body);
 }

@@ -3,7 +3,7 @@
 
 import { alreadyRead, copyBytes, limitBody, readBytes, readText } from "./body.ts";
 import { isHopByHop } from "./hop-by-hop.ts";
-import { copyHeaders, delegate, NativeRequest, NativeResponse, RequestBase } from "./native.ts";
+import { admit, bareOver, copyHeaders, NativeRequest, NativeResponse, onto } from "./native.ts";
 import type { SessionCall } from "#mesh";
 import { MeshError } from "#proto";
 
@@ -17,7 +17,7 @@ export interface RequestOptions {
 
 /** `signal` is called at most once, when the application first looks at `request.signal`. */
 export function requestOf(parts: RequestParts, signal: () => AbortSignal, options?: RequestOptions): Request {
-  return new LazyRequest(parts, signal, options?.bodyBytesMax ?? Infinity);
+  return new LazyRequest(new BareRequest(), parts, signal, options?.bodyBytesMax ?? Infinity);
 }
 
 /** The native Request behind a lazy one; anything else as it is. */
@@ -25,7 +25,10 @@ export function unwrapRequest(input: unknown): unknown {
   return LazyRequest.isLazy(input) ? LazyRequest.real(input) : input;
 }
 
-class LazyRequest extends RequestBase {
+const BareRequest = bareOver(NativeRequest);
+const OntoRequest = onto<Request>();
+
+class LazyRequest extends OntoRequest {
   readonly #parts: RequestParts;
   readonly #signalOf: () => AbortSignal;
   readonly #bodyBytesMax: number;
@@ -35,14 +38,14 @@ class LazyRequest extends RequestBase {
   #signal: AbortSignal | undefined;
   #real: Request | undefined;
 
-  constructor(parts: RequestParts, signalOf: () => AbortSignal, bodyBytesMax: number) {
-    super();
+  constructor(bare: Request, parts: RequestParts, signalOf: () => AbortSignal, bodyBytesMax: number) {
+    super(bare);
     this.#parts = parts;
     this.#signalOf = signalOf;
     this.#bodyBytesMax = bodyBytesMax;
   }
 
-  static isLazy(value: unknown): value is LazyRequest {
+  static isLazy(this: void, value: unknown): value is LazyRequest {
     return typeof value === "object" && value !== null && #parts in value;
   }
 
@@ -147,7 +150,11 @@ class LazyRequest extends RequestBase {
   }
 }
 
-delegate(LazyRequest.prototype, NativeRequest.prototype, LazyRequest.real);
+admit(NativeRequest.prototype, {
+  isLight: LazyRequest.isLazy,
+  members: LazyRequest.prototype,
+  realOf: LazyRequest.real,
+});
 
 /**
  * The standard's error, with a cause that tells whose fault it is: a handler that lets it escape answers 400, and a malformed body

@@ -4,14 +4,18 @@
 
 import type { Body, SessionCall, SessionReply } from "#mesh";
 import { alreadyRead, copyBytes, readBytes, readText } from "./body.ts";
-import { copyHeaders, delegate, NativeResponse, ResponseBase } from "./native.ts";
+import { admit, bareOver, copyHeaders, NativeResponse, onto } from "./native.ts";
 import type { HeaderList } from "#proto";
 
 const NO_HEADERS: HeaderList = [];
 const JSON_HEADERS: HeaderList = ["content-type", "application/json"];
 const TEXT_HEADERS: HeaderList = ["content-type", "text/plain;charset=UTF-8"];
 
-export class LightResponse extends ResponseBase {
+const BareResponse = bareOver(NativeResponse);
+const OntoResponse = onto<Response>();
+
+/** Only its private fields are on an instance; its members serve the native prototype (see `admit`). */
+export class LightResponse extends OntoResponse {
   #body: string | Uint8Array<ArrayBuffer> | null = null;
   #status = 200;
   #statusText = "";
@@ -23,53 +27,38 @@ export class LightResponse extends ResponseBase {
   #real: Response | undefined;
   #accepted: SessionCall | undefined;
 
-  constructor(body?: BodyInit | null, init?: ResponseInit) {
-    super();
-    const list = isPlain(init) ? headerListOf(init?.headers) : undefined;
-    const status = init?.status ?? 200;
-    if (list === undefined || !isLightBody(body, status)) {
+  /** Makes `bare`, which has the native prototype and nothing else, the response that the native constructor would have made. */
+  constructor(bare: Response, body?: BodyInit | null, init?: ResponseInit) {
+    super(bare);
+    const head = lightHeadOf(init);
+    if (head === undefined || !isLightBody(body, head.status)) {
       this.#real = new NativeResponse(body, init);
       return;
     }
-    this.#status = status;
-    this.#statusText = init?.statusText ?? "";
+    this.#status = head.status;
+    this.#statusText = head.statusText;
     if (typeof body === "string") {
       this.#body = body;
-      this.#list = withType(list, TEXT_HEADERS);
+      this.#list = withType(head.list, TEXT_HEADERS);
     } else {
       if (body instanceof Uint8Array) this.#body = copyBytes(body);
-      this.#list = list;
+      this.#list = head.list;
     }
   }
 
   static json(value: unknown, init?: ResponseInit): Response {
-    const list = isPlain(init) ? headerListOf(init?.headers) : undefined;
-    const status = init?.status ?? 200;
-    const text = list === undefined || !isLightBody("", status) ? undefined : JSON.stringify(value);
-    if (list === undefined || text === undefined) return NativeResponse.json(value, init);
-    const response = new LightResponse();
+    const head = lightHeadOf(init);
+    const text = head === undefined || !isLightBody("", head.status) ? undefined : JSON.stringify(value);
+    if (head === undefined || text === undefined) return NativeResponse.json(value, init);
+    const response = new LightResponse(new BareResponse());
     response.#body = text;
-    response.#status = status;
-    response.#statusText = init?.statusText ?? "";
-    response.#list = withType(list, JSON_HEADERS);
+    response.#status = head.status;
+    response.#statusText = head.statusText;
+    response.#list = withType(head.list, JSON_HEADERS);
     return response;
   }
 
-  static redirect(url: string | URL, status?: number): Response {
-    return NativeResponse.redirect(url, status);
-  }
-
-  static error(): Response {
-    return NativeResponse.error();
-  }
-
-  // Native responses (from `fetch`, from `redirect`) are Responses too. A subclass of an application is asked the usual way.
-  static override [Symbol.hasInstance](value: unknown): boolean {
-    if (this === LightResponse) return value instanceof NativeResponse;
-    return Function.prototype[Symbol.hasInstance].call(this, value);
-  }
-
-  static isLight(value: unknown): value is LightResponse {
+  static isLight(this: void, value: unknown): value is LightResponse {
     return typeof value === "object" && value !== null && #used in value;
   }
 
@@ -99,14 +88,14 @@ export class LightResponse extends ResponseBase {
     headers: HeaderList,
     body: string | Uint8Array | null,
   ): Response {
-    const response = new LightResponse(null, { status, statusText });
+    const response = new LightResponse(new BareResponse(), null, { status, statusText });
     response.#body = body === null || typeof body === "string" ? body : copyBytes(body);
     response.#list = headers;
     return response;
   }
 
   static accepting(call: SessionCall): Response {
-    const response = new LightResponse();
+    const response = new LightResponse(new BareResponse());
     response.#status = 101;
     response.#accepted = call;
     return response;
@@ -185,8 +174,11 @@ export class LightResponse extends ResponseBase {
   }
 }
 
-delegate(LightResponse.prototype, NativeResponse.prototype, LightResponse.real);
-Object.defineProperty(LightResponse, "name", { value: "Response" });
+admit(NativeResponse.prototype, {
+  isLight: LightResponse.isLight,
+  members: LightResponse.prototype,
+  realOf: LightResponse.real,
+});
 
 /**
  * The answer to a WebSocket request that hands the socket to the session of `call`: an opaque Response of status 101. The
@@ -218,24 +210,37 @@ const BAD_TEXT = /[^\t\u0020-\u007e\u0080-\u00ff]/;
 const BAD_VALUE = /[^\t\u0020-\u007e\u0080-\u00ff]|^[\t ]|[\t ]$/;
 const TOKEN = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/;
 
+interface LightHead {
+  readonly status: number;
+  readonly statusText: string;
+  readonly list: HeaderList;
+}
+
+const PLAIN_HEAD: LightHead = { status: 200, statusText: "", list: NO_HEADERS };
+
 // Whatever is unusual here is not refused but left to the native class, which refuses or converts it in its own words.
-function isPlain(init: ResponseInit | undefined): boolean {
-  if (init === undefined) return true;
-  const { status, statusText } = init;
-  if (status !== undefined && !(Number.isInteger(status) && status >= 200 && status <= 599)) return false;
-  return statusText === undefined || (typeof statusText === "string" && !BAD_TEXT.test(statusText));
+function lightHeadOf(init: ResponseInit | undefined): LightHead | undefined {
+  if (init === undefined) return PLAIN_HEAD;
+  if (typeof init !== "object" || init === null) return undefined;
+  const { status = 200, statusText = "", headers } = init;
+  if (!(Number.isInteger(status) && status >= 200 && status <= 599)) return undefined;
+  if (typeof statusText !== "string" || BAD_TEXT.test(statusText)) return undefined;
+  const list = headerListOf(headers);
+  return list === undefined ? undefined : { status, statusText, list };
 }
 
 function isLightBody(body: unknown, status: number): body is string | Uint8Array<ArrayBuffer> | null | undefined {
   if (body === null || body === undefined) return true;
   if (status === 204 || status === 205 || status === 304) return false;
-  return typeof body === "string" || (body instanceof Uint8Array && body.buffer instanceof ArrayBuffer);
+  if (typeof body === "string") return true;
+  return body instanceof Uint8Array && body.buffer instanceof ArrayBuffer && !body.buffer.resizable;
 }
 
 function headerListOf(init: HeadersInit | undefined): HeaderList | undefined {
   if (init === undefined) return NO_HEADERS;
-  if (init instanceof Headers) return flatten(init);
-  if (init === null || typeof init !== "object" || Symbol.iterator in init) return undefined;
+  if (init === null || typeof init !== "object") return undefined;
+  if (init instanceof Headers) return Object.getPrototypeOf(init) === Headers.prototype ? flatten(init) : undefined;
+  if (Symbol.iterator in init || Object.getOwnPropertySymbols(init).length > 0) return undefined;
   const list: string[] = [];
   for (const [name, value] of Object.entries(init)) {
     if (typeof value !== "string" || BAD_VALUE.test(value) || !TOKEN.test(name)) return undefined;

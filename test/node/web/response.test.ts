@@ -92,6 +92,19 @@ const lookalikes: Record<string, (R: typeof Response) => Response> = {
 };
 
 describe("a light response", () => {
+  it("asks a caller's init for its parts once, and leaves what it cannot take to the native class", () => {
+    const asked: string[] = [];
+    const init = {
+      get status(): number {
+        asked.push("status");
+        return 201;
+      },
+    };
+    expect([new Response("x", init).status, asked]).toEqual([201, ["status"]]);
+    expect(new Response("x", null as unknown as ResponseInit).status).toBe(200);
+    expect(() => new Response("x", 5 as unknown as ResponseInit)).toThrow(TypeError);
+  });
+
   for (const [name, make] of Object.entries(lookalikes)) {
     it(`behaves like the native one: ${name}`, async () => {
       expect(await seen(make, Response)).toEqual(await seen(make, Native));
