@@ -33,7 +33,7 @@ beforeAll(async () => {
   node = await run("node");
 }, START_LIMIT_MS);
 
-for (const world of ["unfrozen"] as const) {
+for (const world of ["session", "unfrozen"] as const) {
   test(
     `Request, Response, Headers and fetch do what Node's own do: ${world}`,
     async () => {
