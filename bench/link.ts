@@ -212,7 +212,7 @@ function memberAt(addresses: Addresses): Member {
   const worker = {
     index: 0,
     incarnation: "bench",
-    address: { host: "127.0.0.1", port: addresses.port, socket: addresses.socket },
+    address: { host: "127.0.0.1", port: addresses.port, socket: addresses.socket, lifeline: 0 },
   };
   return {
     id: host,

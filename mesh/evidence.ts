@@ -1,17 +1,18 @@
-// Proof that a node's processes are gone, so that nobody has to wait for its lease to run out. The first half is the FIN of its
-// primary's lifeline: only the kernel that ran the process sends one. The second is that the primary's port and every worker's port of its
-// record refuse connections, twice with a pause between, for workers outlive their primary by a moment. Anything else, a time-out, no
-// route, one port that is open, proves nothing. Relies on injected senses; evicts nobody itself.
+// Proof that a node's processes are gone, so that nobody has to wait for its lease to run out. It begins with the FIN of its
+// primary's lifeline: only the kernel that ran the process sends one. Then each worker of its record has to be gone too: its own lifeline
+// has ended the same way, or its port refuses connections, twice with a pause between, for workers outlive their primary by a moment.
+// And nothing of it may be open: who stands between us and a node and closes connections for it takes new ones as well. A time-out
+// and no route, without a FIN, prove nothing. Relies on injected senses; evicts nobody itself.
 
 import { isDeepStrictEqual } from "node:util";
-import type { NodeRecord, View } from "#proto";
+import type { NodeRecord, View, WorkerRecord } from "#proto";
 import type { Clock } from "./clock.ts";
 import { pause } from "./pause.ts";
 import type { ProbeResult, TcpAddress } from "./probe.ts";
 
 /** Between two looks: a process that is ending closes its ports one after the other, and workers follow their primary. */
 const LOOK_MS = 100;
-/** Looks in a row that must find nothing. */
+/** Looks in a row that must find nothing, where not every process has told its end. */
 const LOOKS = 2;
 
 export interface PeerSenses {
@@ -30,11 +31,20 @@ export interface EvidenceOptions {
   readonly onGone: (node: NodeRecord) => void;
 }
 
-interface Followed {
-  node: NodeRecord;
+/** One process whose lifeline we hold. */
+interface Lifeline {
   stop: () => void;
   ended: boolean;
+}
+
+interface Followed {
+  node: NodeRecord;
+  readonly primary: Lifeline;
+  /** By incarnation: what a worker's former life told says nothing of the present one. */
+  readonly workers: Map<string, Lifeline>;
   proven: NodeRecord | undefined;
+  /** Cuts the pause before the next look short. */
+  lookNow: () => void;
 }
 
 export class Evidence {
@@ -56,8 +66,10 @@ export class Evidence {
       if (before?.node.incarnation === node.incarnation) {
         const changed = before.node !== node && !isDeepStrictEqual(before.node.workers, node.workers);
         before.node = node;
+        if (!changed) continue;
+        this.#followWorkers(before);
         // What was proven says nothing about a worker that we had not heard of.
-        if (changed && before.proven !== undefined) void this.#prove(before);
+        if (before.proven !== undefined) void this.#prove(before);
         continue;
       }
       if (before !== undefined) this.#forget(node.id, before);
@@ -68,7 +80,7 @@ export class Evidence {
   /** The primary of this incarnation has ended: it evicts nobody any more, and renews nothing. */
   ended(id: string, incarnation: string): boolean {
     const followed = this.#followed.get(id);
-    return followed?.ended === true && followed.node.incarnation === incarnation;
+    return followed?.primary.ended === true && followed.node.incarnation === incarnation;
   }
 
   /** Everything in this record, as it is stored now, is proven gone. */
@@ -79,9 +91,7 @@ export class Evidence {
 
   /** Nothing of the node listens, as far as one look can tell: no proof, for a firewall may refuse in its name. */
   async isClosed(node: NodeRecord): Promise<boolean> {
-    const addresses = [node.lifeline, ...node.workers.map((worker) => worker.address)];
-    const results = await Promise.all(addresses.map((address) => this.#options.senses.probe(address)));
-    return results.every((result) => result === "refused");
+    return (await this.#look(node)).every((result) => result === "refused");
   }
 
   stop(): void {
@@ -90,35 +100,76 @@ export class Evidence {
   }
 
   #follow(node: NodeRecord): void {
-    const followed: Followed = { node, stop: () => {}, ended: false, proven: undefined };
+    const primary: Lifeline = { stop: () => {}, ended: false };
+    const followed: Followed = { node, primary, workers: new Map(), proven: undefined, lookNow: () => {} };
     this.#followed.set(node.id, followed);
-    followed.stop = this.#options.senses.follow(node.lifeline, () => {
-      followed.ended = true;
+    primary.stop = this.#options.senses.follow(node.lifeline, () => {
+      primary.ended = true;
       this.#options.onEnd(followed.node);
       void this.#prove(followed);
     });
+    this.#followWorkers(followed);
+  }
+
+  #followWorkers(followed: Followed): void {
+    const { node, workers } = followed;
+    const present = new Set(node.workers.map((worker) => worker.incarnation));
+    for (const [incarnation, { stop }] of workers) {
+      if (present.has(incarnation)) continue;
+      workers.delete(incarnation);
+      stop();
+    }
+    for (const { incarnation, address } of node.workers) {
+      if (workers.has(incarnation)) continue;
+      const lifeline: Lifeline = { stop: () => {}, ended: false };
+      workers.set(incarnation, lifeline);
+      lifeline.stop = this.#options.senses.follow({ host: address.host, port: address.lifeline }, () => {
+        lifeline.ended = true;
+        if (followed.node.workers.every((worker) => this.#hasEnded(followed, worker))) followed.lookNow();
+      });
+    }
   }
 
   #forget(id: string, followed: Followed): void {
     this.#followed.delete(id);
-    followed.stop();
+    followed.primary.stop();
+    for (const { stop } of followed.workers.values()) stop();
   }
 
-  /** Until it is proven, or the view has another life of the node or none. */
+  #hasEnded({ workers }: Followed, { incarnation }: WorkerRecord): boolean {
+    return workers.get(incarnation)?.ended === true;
+  }
+
+  /** The primary's port first. */
+  #look(node: NodeRecord): Promise<ProbeResult[]> {
+    const addresses = [node.lifeline, ...node.workers.map((worker) => worker.address)];
+    return Promise.all(addresses.map((address) => this.#options.senses.probe(address)));
+  }
+
+  /** Once its primary has ended, until it is proven, or the view has another life of the node or none. */
   async #prove(followed: Followed): Promise<void> {
     const { clock, onGone } = this.#options;
     followed.proven = undefined;
     let looks = 0;
     while (this.#followed.get(followed.node.id) === followed && followed.proven === undefined) {
       const { node } = followed;
-      const closed = await this.isClosed(node);
+      const results = await this.#look(node);
       if (this.#followed.get(node.id) !== followed) return;
-      looks = closed && followed.node === node ? looks + 1 : 0;
-      if (looks >= LOOKS) {
+      const ended = [true, ...node.workers.map((worker) => this.#hasEnded(followed, worker))];
+      const isClosed = results.every((result, at) => isGone(result, ended[at] === true));
+      looks = isClosed && followed.node === node ? looks + 1 : 0;
+      if (looks >= (ended.every(Boolean) ? 1 : LOOKS)) {
         followed.proven = node;
         return onGone(node);
       }
-      await pause(clock, LOOK_MS, this.#closing.signal);
+      const early = new AbortController();
+      followed.lookNow = () => early.abort();
+      await pause(clock, LOOK_MS, AbortSignal.any([this.#closing.signal, early.signal]));
     }
   }
+}
+
+/** What one look says of one process, whose kernel has told its end or has not. */
+function isGone(result: ProbeResult, ended: boolean): boolean {
+  return result === "refused" || (result === "unknown" && ended);
 }

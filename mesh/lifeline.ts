@@ -1,6 +1,9 @@
-// The lifeline of a node: a port that its primary holds open for as long as its process lives, and a connection to it that each other
-// primary holds. Nothing is ever sent. When the process ends, however it ends, its kernel closes the connection with a FIN. A
-// network that breaks, a firewall that begins to refuse, a machine that loses power and a process that is stopped send none.
+// The lifeline of a process: a port that it holds open for as long as it lives, and a connection to it that each other primary holds.
+// One byte says that the process has taken the connection; nothing else is ever sent. When the process ends, however it ends, its kernel
+// closes the connection with a FIN. A network that breaks, a firewall that begins to refuse, a machine that loses power and a process that
+// is stopped send none.
+//
+// The byte is there because a living process may close a connection that it never took: one too many, or one for which no descriptor was left.
 
 import net from "node:net";
 import { MeshError } from "#proto";
@@ -12,10 +15,11 @@ const CONNECTIONS_MAX = 10_000;
 const RETRY_MS = 1_000;
 /** Finds connections that a network between has forgotten, so that they are made anew. */
 const KEEP_ALIVE_MS = 30_000;
+const TAKEN = Buffer.of(1);
 
 export interface LifelineServer {
   readonly port: number;
-  /** Tells all who follow that this node is gone: only when its workers are. */
+  /** Tells all who follow that this process is gone: only when nothing of it acts any more. */
   close(): Promise<void>;
 }
 
@@ -27,6 +31,7 @@ export async function serveLifeline(bind: string): Promise<LifelineServer> {
     connection.once("close", () => connections.delete(connection));
     connection.on("error", () => connection.destroy());
     connection.resume();
+    connection.write(TAKEN);
   });
   server.maxConnections = CONNECTIONS_MAX;
   await new Promise<void>((resolve, reject) => {
@@ -46,28 +51,29 @@ export async function serveLifeline(bind: string): Promise<LifelineServer> {
   };
 }
 
-/** Calls `onEnd` once when a process that we were connected to has closed the connection. Returns a stop. */
+/** Calls `onEnd` once when a process that had taken our connection has closed it. Returns a stop. */
 export function followLifeline({ host, port }: TcpAddress, onEnd: () => void): () => void {
   let socket: net.Socket | undefined;
   let retry: NodeJS.Timeout | undefined;
   let over = port === 0;
   const follow = (): void => {
+    let taken = false;
     let ended = false;
     const connection = net.connect({ host, port, keepAlive: true, keepAliveInitialDelay: KEEP_ALIVE_MS });
     socket = connection;
+    connection.on("data", () => (taken = true));
     connection.on("end", () => (ended = true));
     // Whatever broke it: `close` follows.
     connection.on("error", () => {});
     connection.once("close", () => {
       if (over) return;
-      if (ended) {
+      if (taken && ended) {
         over = true;
         onEnd();
       } else {
         retry = setTimeout(follow, RETRY_MS);
       }
     });
-    connection.resume();
   };
   if (!over) follow();
   return () => {

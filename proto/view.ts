@@ -17,6 +17,8 @@ export interface WorkerAddress {
   readonly port: number;
   /** Path of its Unix socket, for peers on the same machine. */
   readonly socket: string;
+  /** A port of the same host that the process holds open for as long as it lives. 0: it has none. */
+  readonly lifeline: number;
 }
 
 export interface WorkerRecord {
@@ -199,6 +201,8 @@ function decodeWorker(nodeId: string, value: Record<string, unknown>, path: stri
       host: text(address["host"], `${path}.address.host`),
       port: port(address["port"], `${path}.address.port`),
       socket: text(address["socket"], `${path}.address.socket`),
+      // Earlier versions wrote none.
+      lifeline: port(address["lifeline"] ?? 0, `${path}.address.lifeline`),
     },
   };
   // Its id must be one that peers accept, or nobody could reach it.

@@ -3,7 +3,15 @@
 
 import path from "node:path";
 import { MeshError, workerIdOf, type Fence, type SessionId, type RelayedFrame } from "#proto";
-import { Router, createLinks, listenLinks, type LinkListener, type Links, type SessionCall } from "#mesh";
+import {
+  Router,
+  createLinks,
+  listenLinks,
+  serveLifeline,
+  type LinkListener,
+  type Links,
+  type SessionCall,
+} from "#mesh";
 import { Enclosures, joinHosts } from "../enclosure/enclosures.ts";
 import { createGateway, type Gateway, type GatewayRouter } from "../gateway/gateway.ts";
 import type { FromWorker, ToWorker, WorkerBoot, WorkerQuery } from "../ipc.ts";
@@ -164,10 +172,17 @@ export class WorkerServer {
       apart: turns.apart,
       epoch: () => this.#router.epoch,
     });
+    // Never closed: that is left to the kernel, which does it when nothing of this process runs any more.
+    const lifeline = await serveLifeline(config.bind);
     const port = await this.#gateway.listen({ port: config.port, bind: config.bind });
     this.#tell({
       type: "listening",
-      address: { host: config.host, port: this.#listener.port, socket: this.#listener.socket },
+      address: {
+        host: config.host,
+        port: this.#listener.port,
+        socket: this.#listener.socket,
+        lifeline: lifeline.port,
+      },
       port,
     });
     this.#loadTimer = setInterval(() => {

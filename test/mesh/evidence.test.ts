@@ -7,7 +7,7 @@ import { Evidence } from "../../mesh/evidence.ts";
 import { fakeClock, type FakeClock } from "../infra/fake-clock.ts";
 import { viewOf } from "./views.ts";
 
-/** A view in which every address is its own: a lifeline at 100, workers from 101 on. */
+/** A view in which every address is its own: a lifeline at 100, workers from 101 on, their lifelines from 201 on. */
 function withPorts(epoch: number, workers: readonly string[], incarnation = "n2-1"): View {
   const [n1, n2] = viewOf(epoch, [
     { id: "n1", workers: ["w"] },
@@ -19,14 +19,14 @@ function withPorts(epoch: number, workers: readonly string[], incarnation = "n2-
     lifeline: { host: "n2", port: 100 },
     workers: n2!.workers.map((worker) => ({
       ...worker,
-      address: { host: "n2", port: 101 + worker.index, socket: "" },
+      address: { host: "n2", port: 101 + worker.index, socket: "", lifeline: 201 + worker.index },
     })),
   };
   return { epoch, founding: "one", opId: "op", nodes: [n1!, node] };
 }
 
 let clock: FakeClock;
-let ends: Map<string, () => void>;
+let ends: Map<number, () => void>;
 let answers: Map<number, ProbeResult>;
 let probed: number[];
 let gone: NodeRecord[];
@@ -44,9 +44,9 @@ beforeEach(() => {
     self: "n1",
     clock,
     senses: {
-      follow: ({ host }: TcpAddress, onEnd) => {
-        ends.set(host, onEnd);
-        return () => ends.delete(host);
+      follow: ({ port }: TcpAddress, onEnd) => {
+        ends.set(port, onEnd);
+        return () => ends.delete(port);
       },
       probe: async ({ port }) => {
         probed.push(port);
@@ -58,7 +58,7 @@ beforeEach(() => {
   });
 });
 
-const cut = (): void => ends.get("n2")?.();
+const cut = (port = 100): void => ends.get(port)?.();
 
 describe("a node whose lifeline ended", () => {
   test("is gone when all its ports refuse, twice", async () => {
@@ -133,6 +133,82 @@ describe("a node whose lifeline ended", () => {
     evidence.stop();
   });
 });
+
+describe("a node whose address went with its processes", () => {
+  beforeEach(() => {
+    for (const port of [100, 101, 102]) answers.set(port, "unknown");
+  });
+
+  test("is gone when the lifelines of all its processes have ended, after one look that finds nothing open", async () => {
+    evidence.viewChanged(withPorts(1, ["a", "b"]));
+    for (const port of [202, 100, 201]) cut(port);
+    await clock.advance(0);
+    expect(gone.map((node) => node.id)).toEqual(["n2"]);
+    expect(probed).toEqual([100, 101, 102]);
+    evidence.stop();
+  });
+
+  test("is not gone while one of its workers has not told its end", async () => {
+    evidence.viewChanged(withPorts(1, ["a", "b"]));
+    cut(100);
+    cut(201);
+    await clock.advance(60_000);
+    expect(gone).toEqual([]);
+    // The last word is not kept waiting for the next look.
+    cut(202);
+    await clock.advance(1);
+    expect(gone).toHaveLength(1);
+    evidence.stop();
+  });
+
+  test("is gone when those that refuse do so twice, and the others have told their end", async () => {
+    answers.delete(102);
+    evidence.viewChanged(withPorts(1, ["a", "b"]));
+    cut(100);
+    cut(201);
+    await clock.advance(0);
+    expect(gone).toEqual([]);
+    await clock.advance(100);
+    expect(gone).toHaveLength(1);
+    evidence.stop();
+  });
+
+  test("is not gone by the end of a worker's former life", async () => {
+    evidence.viewChanged(withPorts(1, ["a", "b"]));
+    cut(201);
+    evidence.viewChanged(withPorts(2, ["c", "b"]));
+    cut(100);
+    cut(202);
+    await clock.advance(60_000);
+    expect(gone).toEqual([]);
+    cut(201);
+    await clock.advance(1);
+    expect(gone).toHaveLength(1);
+    evidence.stop();
+  });
+
+  test("is not gone by the ends of its workers while its primary's lifeline holds", async () => {
+    evidence.viewChanged(withPorts(1, ["a", "b"]));
+    cut(201);
+    cut(202);
+    await clock.advance(60_000);
+    expect(gone).toEqual([]);
+    expect(probed).toEqual([]);
+    evidence.stop();
+  });
+});
+
+test.each([100, 101, 102])(
+  "ended lifelines prove nothing while port %d is open: who stands between closes too",
+  async (port) => {
+    answers.set(port, "open");
+    evidence.viewChanged(withPorts(1, ["a", "b"]));
+    for (const ended of [100, 201, 202]) cut(ended);
+    await clock.advance(60_000);
+    expect(gone).toEqual([]);
+    evidence.stop();
+  },
+);
 
 test("refused ports alone prove nothing: a firewall refuses too, and a node may be replacing its only worker", async () => {
   evidence.viewChanged(withPorts(1, ["a"]));

@@ -64,6 +64,21 @@ test("a lifeline that was never there, or is reset, is no end", async () => {
   nobody();
 });
 
+test("who was never taken hears of no end: a living process closes a connection for which it has no descriptor", async () => {
+  const server = net.createServer((connection) => connection.end()).listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const { port } = server.address() as net.AddressInfo;
+  let ends = 0;
+  const stop = followLifeline({ host: "127.0.0.1", port }, () => (ends += 1));
+  const [connection] = (await once(server, "connection")) as [net.Socket];
+  await once(connection, "close");
+  // It tries again, which it would not after an end.
+  await once(server, "connection");
+  expect(ends).toBe(0);
+  stop();
+  server.close();
+});
+
 test("who stops following hears of no end, and no address is no probe", async () => {
   const lifeline = await serveLifeline("127.0.0.1");
   let ends = 0;

@@ -82,7 +82,7 @@ export function testNode(
 }
 
 export function worker(index: number, incarnation: string): WorkerRecord {
-  return { index, incarnation, address: { host: "127.0.0.1", port: 1, socket: "" } };
+  return { index, incarnation, address: { host: "127.0.0.1", port: 1, socket: "", lifeline: 0 } };
 }
 
 export async function storedView(kv: Kv): Promise<View | undefined> {

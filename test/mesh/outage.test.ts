@@ -85,7 +85,7 @@ async function joined(id: string, over: Partial<typeof timings> = {}): Promise<T
   nodes.push(node);
   let done = false;
   void node.membership
-    .join([{ ...worker(0, "w"), address: { host: id, port: 2, socket: "" } }])
+    .join([{ ...worker(0, "w"), address: { host: id, port: 2, socket: "", lifeline: 0 } }])
     .finally(() => (done = true));
   await clock.until(() => done, 60_000);
   return node;
@@ -266,7 +266,7 @@ describe("killed nodes", () => {
   test("are not evicted while a worker lives that the observer had not heard of", async () => {
     await mesh(["n1", "n2"]);
     kvs[0]!.blind = true;
-    const address = { host: "elsewhere", port: 3, socket: "" };
+    const address = { host: "elsewhere", port: 3, socket: "", lifeline: 0 };
     const [first] = nodes[1]!.membership.view.nodes[1]!.workers;
     const change = nodes[1]!.membership.setWorkers([first!, { ...worker(1, "later"), address }]);
     await clock.advance(100);

@@ -31,7 +31,7 @@ function nodeOf({ id, workers, role = "host", state = "up", labels = {} }: NodeS
     workers: workers.map((incarnation, index) => ({
       index,
       incarnation,
-      address: { host: "127.0.0.1", port: 1, socket: "" },
+      address: { host: "127.0.0.1", port: 1, socket: "", lifeline: 0 },
     })),
   };
 }

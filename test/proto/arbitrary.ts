@@ -36,7 +36,7 @@ const workers = (max: number): fc.Arbitrary<WorkerRecord[]> =>
     fc.record({
       index: fc.nat(255),
       incarnation: token,
-      address: fc.record({ host: prose, port: fc.nat(65_535), socket: prose }),
+      address: fc.record({ host: prose, port: fc.nat(65_535), socket: prose, lifeline: fc.nat(65_535) }),
     }),
     { maxLength: max, selector: (worker) => worker.index },
   );

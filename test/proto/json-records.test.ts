@@ -5,7 +5,11 @@ import { leases, mangled, views } from "./arbitrary.ts";
 
 const json = (value: unknown) => Buffer.from(JSON.stringify(value));
 
-const worker = { index: 0, incarnation: "x1", address: { host: "127.0.0.1", port: 7000, socket: "/tmp/w.sock" } };
+const worker = {
+  index: 0,
+  incarnation: "x1",
+  address: { host: "127.0.0.1", port: 7000, socket: "/tmp/w.sock", lifeline: 7001 },
+};
 const node = {
   id: "n1",
   incarnation: "i1",
@@ -80,6 +84,11 @@ describe.each([
   test("keeps no field that it does not know", () => {
     expect(decode(json({ ...sound, later: true }))).toEqual(sound);
   });
+});
+
+test("a worker of an earlier version has no lifeline", () => {
+  const text = JSON.stringify(view).replace(',"lifeline":7001', "");
+  expect(decodeView(Buffer.from(text)).nodes[0]?.workers[0]?.address.lifeline).toBe(0);
 });
 
 test("every view comes back as it was written", () => {

@@ -41,6 +41,7 @@ interface Exchange {
 
 /** A lifeline connection. */
 interface Follower {
+  readonly node: string;
   readonly from: Process;
   readonly fromNode: string;
   readonly onEnd: () => void;
@@ -80,7 +81,7 @@ export class Network {
   readonly #blocked = new Set<string>();
   /** Firewalls that refuse connections to these nodes, in their name. */
   readonly refusing = new Set<string>();
-  /** Machines without power: no kernel answers. */
+  /** Machines without power, and addresses that went with their processes: no kernel answers. */
   readonly dark = new Set<string>();
   /** By whom they follow. */
   readonly #followers = new Map<Process, Set<Follower>>();
@@ -133,8 +134,7 @@ export class Network {
       );
       return;
     }
-    const node = [...this.#primaries.values()].find((one) => one.process === process)?.node;
-    if (node !== undefined) for (const follower of this.#followers.get(process) ?? []) this.#fin(node, follower);
+    for (const follower of this.#followers.get(process) ?? []) this.#fin(follower);
     this.#followers.delete(process);
   }
 
@@ -187,10 +187,15 @@ export class Network {
     let stop = (): void => {};
     const connect = (): void => {
       if (stopped || !from.alive) return;
-      const to = this.#primaries.get(address.port);
+      const to = this.#primaries.get(address.port) ?? this.#endpoints.get(address.host as WorkerId);
       if (to === undefined) return;
-      if (to.process.alive && this.reaches(fromNode, to.node) && !this.refusing.has(to.node)) {
-        const follower = { from, fromNode, onEnd: () => void (stopped || onEnd()) };
+      if (
+        to.process.alive &&
+        this.reaches(fromNode, to.node) &&
+        !this.refusing.has(to.node) &&
+        !this.dark.has(to.node)
+      ) {
+        const follower = { node: to.node, from, fromNode, onEnd: () => void (stopped || onEnd()) };
         let followers = this.#followers.get(to.process);
         if (followers === undefined) this.#followers.set(to.process, (followers = new Set()));
         followers.add(follower);
@@ -456,7 +461,7 @@ export class Network {
     });
   }
 
-  #fin(node: string, follower: Follower): void {
+  #fin({ node, ...follower }: Follower): void {
     // Through a blocked way no FIN arrives, and later the machine answers with a RST, which proves nothing.
     if (this.dark.has(node) || !this.reaches(node, follower.fromNode)) return;
     this.timeline.after(this.travelMs(), follower.from, follower.onEnd);

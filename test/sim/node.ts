@@ -178,8 +178,11 @@ export class SimNode {
 
   // ---- what happens to it ----
 
-  /** Every process of the node ends at once. `silently`: the machine has lost its power, no kernel says so. */
-  kill(silently: boolean): void {
+  /**
+   * Every process of the node ends at once. `silently`: the machine has lost its power, no kernel says so. `addressGoes`: kernels say so, and then
+   * the address is nobody's, as a container's.
+   */
+  kill(silently: boolean, addressGoes = false): void {
     if (this.down) return;
     const { sim } = this;
     this.down = true;
@@ -189,10 +192,11 @@ export class SimNode {
     for (const worker of this.workers) this.#bury(worker, silently);
     sim.timeline.kill(this.primary);
     sim.network.died(this.primary, silently);
+    if (addressGoes) sim.network.dark.add(this.id);
   }
 
-  /** Its workers notice that it is gone and end, each in its own time, or when they go on after a stop. */
-  killPrimary(): void {
+  /** Its workers notice that it is gone and end, each in its own time, or when they go on after a stop. `addressGoes`: before them. */
+  killPrimary(addressGoes = false): void {
     if (this.down) return;
     const { sim } = this;
     this.down = true;
@@ -200,6 +204,7 @@ export class SimNode {
     this.client.drop();
     sim.timeline.kill(this.primary);
     sim.network.died(this.primary, false);
+    if (addressGoes) sim.network.dark.add(this.id);
     this.#orphans.push(...this.workers);
     for (const worker of this.workers) {
       // Behind a firewall that refuses in their name nobody can tell that they outlive it: decision 4 has no answer to that.

@@ -3,10 +3,18 @@
 import { Random } from "./random.ts";
 
 export type Fault =
-  /** All processes of a node end at once; `silently`: its machine loses power. It starts again after `ms`. */
-  | { readonly kind: "kill"; readonly node: number; readonly silently: boolean; readonly ms: number }
-  /** The primary alone dies; its workers follow when they notice. */
-  | { readonly kind: "kill_primary"; readonly node: number; readonly ms: number }
+  /**
+   * All processes of a node end at once; `silently`: its machine loses power; `addressGoes`: its address goes with them. It starts again after `ms`.
+   */
+  | {
+      readonly kind: "kill";
+      readonly node: number;
+      readonly silently: boolean;
+      readonly addressGoes?: boolean;
+      readonly ms: number;
+    }
+  /** The primary alone dies; its workers follow when they notice. `addressGoes`: nobody reaches them any more. */
+  | { readonly kind: "kill_primary"; readonly node: number; readonly addressGoes?: boolean; readonly ms: number }
   | { readonly kind: "kill_worker"; readonly node: number; readonly worker: number }
   /** Stopped for `ms`. */
   | { readonly kind: "pause"; readonly node: number; readonly what: "primary" | "worker" | "all"; readonly ms: number }
@@ -50,6 +58,7 @@ export const allThemes = [
   "changes",
   "rewinds",
   "revivals",
+  "containers",
 ] as const;
 export type Theme = (typeof allThemes)[number];
 
@@ -87,8 +96,8 @@ const themes: readonly Theme[] = [
 ];
 
 /**
- * Two are not drawn. `rewinds`: nodes that are evicted while a registry goes back, again and again. `revivals`: nodes that fall silent and come
- * back while nobody has contact, or had it a moment ago.
+ * Three are not drawn. `rewinds`: nodes that are evicted while a registry goes back, again and again. `revivals`: nodes that fall silent and come
+ * back while nobody has contact, or had it a moment ago. `containers`: the addresses of nodes go when their primaries end, whatever their workers do.
  */
 export function scheduleOf(seed: number, only?: Theme): Schedule {
   const random = new Random(seed ^ 0x5e55_10e5);
@@ -210,6 +219,35 @@ function faultOf(theme: Theme, random: Random, nodes: number): Fault {
       ms: Math.round(random.between(50, 8_000)),
     }));
     add(1, () => ({ kind: "join", node: node() }));
+  }
+  if (theme === "containers") {
+    add(4, () => ({
+      kind: "kill",
+      node: node(),
+      silently: false,
+      addressGoes: random.chance(0.8),
+      ms: Math.round(random.between(50, 8_000)),
+    }));
+    add(4, () => ({
+      kind: "kill_primary",
+      node: node(),
+      addressGoes: random.chance(0.8),
+      ms: Math.round(random.between(1_000, 8_000)),
+    }));
+    add(3, () => ({ kind: "kill_worker", node: node(), worker: random.below(2) }));
+    add(3, () => ({
+      kind: "pause",
+      node: node(),
+      what: random.pick(["worker", "worker", "all"] as const),
+      ms: Math.round(random.between(1_000, 7_000)),
+    }));
+    add(1, () => ({ kind: "part", node: node(), from: node(), oneWay: random.chance(0.5) }));
+    add(1, () => ({ kind: "isolate", node: node() }));
+    add(1, () => ({ kind: "cut_all" }));
+    add(3, () => ({ kind: "heal" }));
+    add(2, () => ({ kind: "mend" }));
+    add(1, () => ({ kind: "late", node: node(), writes: random.next() * 0.3, watchMs: random.next() * 3_000 }));
+    add(2, () => ({ kind: "join", node: node() }));
   }
   if (theme === "rewinds") {
     add(4, () => ({

@@ -38,6 +38,14 @@ test(
   },
 );
 
+test("no seed breaks an invariant while addresses go with their processes", { timeout: 60_000 }, async () => {
+  const { totals, findings } = await searchAll({ ...order, theme: "containers" }, 2);
+  expect(findings).toEqual([]);
+  for (const name of ["marks", "fences", "ghosts", "broken", "unreached"]) {
+    expect(totals.counts[name], name).toBeGreaterThan(5);
+  }
+});
+
 test(
   "a mark that was lost with the registry's data costs no promise in a later outage",
   { timeout: 60_000 },

@@ -149,13 +149,13 @@ export class Simulation {
       case "kill": {
         const node = this.#node(fault.node);
         if (!node.running) return;
-        node.kill(fault.silently);
+        node.kill(fault.silently, fault.addressGoes);
         return this.startLater(node, fault.ms);
       }
       case "kill_primary": {
         const node = this.#node(fault.node);
         if (!node.running) return;
-        node.killPrimary();
+        node.killPrimary(fault.addressGoes);
         return this.startLater(node, fault.ms);
       }
       case "kill_worker":

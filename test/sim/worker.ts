@@ -92,7 +92,7 @@ export class SimWorker {
     return {
       index: this.index,
       incarnation: this.incarnation,
-      address: { host: this.id, port: 1, socket: "" },
+      address: { host: this.id, port: 1, socket: "", lifeline: 2 },
     };
   }
 

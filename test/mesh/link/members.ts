@@ -12,7 +12,11 @@ export function memberAt(
   over: "tcp" | "unix" = "unix",
   id: WorkerId = host,
 ): Member {
-  const worker = { index: 0, incarnation: "t1", address: { host: "127.0.0.1", port: at.port, socket: at.socket } };
+  const worker = {
+    index: 0,
+    incarnation: "t1",
+    address: { host: "127.0.0.1", port: at.port, socket: at.socket, lifeline: 0 },
+  };
   const node = {
     id: "b",
     incarnation: "n1",
