@@ -110,6 +110,7 @@ async function echoUs(kind: string): Promise<number> {
   await ask(call);
   const reply = await host.connect(call, { send: () => heard.resolve(), buffered: 0, close() {} });
   if (reply.status === "refused") throw reply.error;
+  if (reply.status === "answered") throw new Error(`answered with ${reply.reply.status}`);
   return roundTripUs(async () => {
     heard = Promise.withResolvers();
     void reply.end.message("0123456789abcdef0123456789abcdef");

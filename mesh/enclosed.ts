@@ -5,3 +5,4 @@ export { SessionCall } from "./call.ts";
 export { systemClock } from "./clock.ts";
 export { PairedLink } from "./link/paired-link.ts";
 export { Roster } from "./roster.ts";
+export { ANSWER_BYTES_MAX } from "./socket.ts";

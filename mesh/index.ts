@@ -6,7 +6,14 @@ export type { CallOptions, CallOutcome, LinkListener, LinkService, Links, Served
 export { createLinks, type LinksOptions } from "./link/links.ts";
 export { listenLinks, type ListenLinksOptions } from "./link/grpc-server.ts";
 export { PairedLink, type PacketStream } from "./link/paired-link.ts";
-export { SOCKET_WINDOW_BYTES, type ClientEnd, type ConnectReply, type SessionEnd } from "./socket.ts";
+export {
+  ANSWER_BYTES_MAX,
+  SOCKET_WINDOW_BYTES,
+  type ClientEnd,
+  type ConnectAnswer,
+  type ConnectReply,
+  type SessionEnd,
+} from "./socket.ts";
 export type { Kv, KvEntry, KvWrite } from "./kv/port.ts";
 export { Router, type Lease, type RouterOptions } from "./router.ts";
 export { Roster, type Rostered } from "./roster.ts";

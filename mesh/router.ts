@@ -33,7 +33,7 @@ import type { ContactAnswer } from "./outage.ts";
 import { decodePartitions, encodePartitions } from "./partition-set.ts";
 import { pause } from "./pause.ts";
 import { RouteCache } from "./route-cache.ts";
-import type { ClientEnd, ConnectReply, SessionEnd } from "./socket.ts";
+import type { ClientEnd, ConnectAnswer, ConnectReply } from "./socket.ts";
 
 /** How long a request waits for the mesh to settle before it answers `no_host`: longer than an eviction on silence takes. */
 const SETTLE_MS = 10_000;
@@ -200,14 +200,13 @@ export class Router {
 
   async connect(call: SessionCall, client: ClientEnd): Promise<ConnectReply> {
     try {
-      const end = await this.#carry<SessionEnd>({
+      return await this.#carry<ConnectAnswer>({
         id: call.id,
         onlyIfActive: call.onlyIfActive,
         settleMs: SETTLE_MS,
-        here: async () => acceptedEnd(await this.#host.connect(call, client)),
+        here: async () => answerOf(await this.#host.connect(call, client)),
         there: (to, options) => this.#links.connect(to, call, client, options),
       });
-      return { status: "accepted", end };
     } catch (error) {
       return { status: "refused", error: MeshError.from(error) };
     }
@@ -316,9 +315,7 @@ export class Router {
       return this.#answer(call.id, call.onlyIfActive, options, () => this.#host.fetch(call));
     },
     connect: (_from, call, client, options) =>
-      this.#answer(call.id, call.onlyIfActive, options, async () =>
-        acceptedEnd(await this.#host.connect(call, client)),
-      ),
+      this.#answer(call.id, call.onlyIfActive, options, async () => answerOf(await this.#host.connect(call, client))),
     ask: (from, question) => this.#answerQuestion(from, question),
   };
 
@@ -694,9 +691,9 @@ export class Router {
   }
 }
 
-function acceptedEnd(reply: ConnectReply): SessionEnd {
+function answerOf(reply: ConnectReply): ConnectAnswer {
   if (reply.status === "refused") throw reply.error;
-  return reply.end;
+  return reply;
 }
 
 /** The chosen worker's own word that it started nothing: no time-out and no broken link looks like this. */

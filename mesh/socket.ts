@@ -8,6 +8,7 @@
 //   buffer; it is told by `drained` when all of it has gone.
 
 import type { MeshError } from "#proto";
+import type { SessionReply } from "./call.ts";
 
 /** Bytes under way to a session for one socket before its client is no longer read. Too small stalls fast links, too large costs memory per slow session. */
 export const SOCKET_WINDOW_BYTES = 256 * 1024;
@@ -30,8 +31,17 @@ export interface SessionEnd {
   closed(code: number, reason: string, clean: boolean): void;
 }
 
-export type ConnectReply =
-  /** The session takes the socket. */
+/** Bytes of a session's own answer to a handshake. It travels in one frame, and clients of WebSockets hardly look at it. */
+export const ANSWER_BYTES_MAX = 64 * 1024;
+
+/** What a session makes of a handshake. */
+export type ConnectAnswer =
+  /** It takes the socket. */
   | { readonly status: "accepted"; readonly end: SessionEnd }
-  /** It does not; the handshake is answered with this error. */
+  /** It does not, and says so in an answer of its own. Its body is whole, ANSWER_BYTES_MAX at most. */
+  | { readonly status: "answered"; readonly reply: SessionReply };
+
+export type ConnectReply =
+  | ConnectAnswer
+  /** The handshake is answered with this error. */
   | { readonly status: "refused"; readonly error: MeshError };

@@ -12,6 +12,7 @@ export type { Authorize, BeforeHook, Lobby, Verdict, Visit } from "./session/adm
 export type { Caller } from "./session/caller.ts";
 export type { SessionContext } from "./session/context.ts";
 export type { StopReason } from "./session/end-reason.ts";
+export type { ErrorOrigin } from "./session/error-origin.ts";
 export type { SessionOptions } from "./session/options.ts";
 export { SessionServer, type BroadcastOptions, type SessionClass } from "./session/server.ts";
 export type { SocketMessage } from "./session/socket-message.ts";

@@ -15,6 +15,7 @@ interface ErrorKind {
 const kinds = {
   bad_request: { http: 400, grpc: 3, retryable: false, title: "The request is malformed" },
   bad_name: { http: 400, grpc: 3, retryable: false, title: "The session kind or name is not valid" },
+  unauthorized: { http: 401, grpc: 16, retryable: false, title: "The request does not say who makes it" },
   forbidden: { http: 403, grpc: 7, retryable: false, title: "The request is not allowed" },
   not_found: { http: 404, grpc: 5, retryable: false, title: "Nothing is served at this path" },
   unknown_kind: { http: 404, grpc: 5, retryable: false, title: "The application has no such session kind" },
@@ -22,6 +23,7 @@ const kinds = {
   method_not_allowed: { http: 405, grpc: 12, retryable: false, title: "The method is not allowed here" },
   body_too_large: { http: 413, grpc: 8, retryable: false, title: "The request body is too large" },
   bad_upgrade: { http: 426, grpc: 9, retryable: false, title: "A WebSocket handshake was expected" },
+  handler_failed: { http: 500, grpc: 13, retryable: false, title: "The code that handles the request failed" },
   session_crashed: { http: 500, grpc: 13, retryable: false, title: "The session crashed" },
   session_killed: { http: 500, grpc: 13, retryable: false, title: "The session was killed" },
   internal: { http: 500, grpc: 13, retryable: false, title: "The mesh failed" },

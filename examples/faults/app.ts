@@ -2,6 +2,7 @@
 //
 //   GET /sessions/fault/alice/              counts
 //   GET /sessions/fault/alice/fault/spin    goes wrong; an unknown name lists all of them
+//   GET /sessions/fault-event/alice/fault/throw    the same, where an error of one event does not end the session
 //   GET /sessions/neighbour/bob/            counts, ticks, and tells what it saw of others' faults
 
 import { defineMesh, SessionServer, type SessionContext, type SessionOptions, type SessionSocket } from "sessionmesh";
@@ -13,7 +14,8 @@ import { Neighbour } from "./neighbour.ts";
 const OWN_HEAP_MB = 64;
 
 export class Faulty extends SessionServer {
-  static readonly options: SessionOptions = {};
+  // Each error ends the session, so that all can be compared.
+  static readonly options: SessionOptions = { uncaught: "session" };
   #count = 0;
 
   // Two faults that are over before any request is there to ask for them: they go by the name of the session.
@@ -48,14 +50,25 @@ function answer(kind: string, result: unknown): Response {
   return result instanceof Response ? result : Response.json({ survived: kind, pid: process.pid });
 }
 
+/** As classes are by default: an error of one event costs that event. */
+class FaultyEvent extends Faulty {
+  static override readonly options: SessionOptions = {};
+}
+
 class FaultyThread extends Faulty {
-  static override readonly options: SessionOptions = { isolation: "thread", heapMb: OWN_HEAP_MB };
+  static override readonly options: SessionOptions = { uncaught: "session", isolation: "thread", heapMb: OWN_HEAP_MB };
 }
 
 class FaultyProcess extends Faulty {
-  static override readonly options: SessionOptions = { isolation: "process", heapMb: OWN_HEAP_MB };
+  static override readonly options: SessionOptions = { uncaught: "session", isolation: "process", heapMb: OWN_HEAP_MB };
 }
 
 export default defineMesh({
-  sessions: { fault: Faulty, "fault-thread": FaultyThread, "fault-process": FaultyProcess, neighbour: Neighbour },
+  sessions: {
+    fault: Faulty,
+    "fault-event": FaultyEvent,
+    "fault-thread": FaultyThread,
+    "fault-process": FaultyProcess,
+    neighbour: Neighbour,
+  },
 });

@@ -1,11 +1,11 @@
 // A client's socket whose session is on another worker, on the side of the gateway: it is the SessionEnd that the gateway holds.
 
-import { MeshError, parseWorkerId, type Frame } from "#proto";
+import { MeshError, parseWorkerId, type Frame, type HeadFrame } from "#proto";
 import type { SessionCall } from "../call.ts";
-import type { ClientEnd, SessionEnd } from "../socket.ts";
+import type { ClientEnd, ConnectAnswer, SessionEnd } from "../socket.ts";
 import { HEAD_GRACE_MS } from "./asked-call.ts";
 import type { AskerLink, AwaitingHead } from "./asker.ts";
-import { NO_BYTES, errorOf, misplaced, openFrame, ownBytes, resetFrame, type Exchange } from "./exchange.ts";
+import { NO_BYTES, errorOf, misplaced, openFrame, ownBody, ownBytes, resetFrame, type Exchange } from "./exchange.ts";
 import { MessageSender, messageCost } from "./message-sender.ts";
 import type { CallOptions, CallOutcome } from "./port.ts";
 import { ReceiveWindow } from "./window.ts";
@@ -24,7 +24,7 @@ export class AskedSocket implements Exchange, AwaitingHead, SessionEnd {
   readonly #stream: number;
   readonly #call: SessionCall;
   readonly #client: ClientEnd;
-  readonly #resolve: (outcome: CallOutcome<SessionEnd>) => void;
+  readonly #resolve: (outcome: CallOutcome<ConnectAnswer>) => void;
   readonly #headByMs: number;
   readonly #sender: MessageSender;
   readonly #window = new ReceiveWindow();
@@ -42,7 +42,7 @@ export class AskedSocket implements Exchange, AwaitingHead, SessionEnd {
     stream: number,
     call: SessionCall,
     client: ClientEnd,
-    resolve: (outcome: CallOutcome<SessionEnd>) => void,
+    resolve: (outcome: CallOutcome<ConnectAnswer>) => void,
   ) {
     this.#link = link;
     this.#stream = stream;
@@ -63,10 +63,11 @@ export class AskedSocket implements Exchange, AwaitingHead, SessionEnd {
     if (this.#over) return;
     switch (frame.type) {
       case "head":
-        if (this.#headed || frame.head.status !== 101) throw misplaced(frame);
+        if (this.#headed || frame.head.streamed) throw misplaced(frame);
+        if (frame.head.status !== 101) return this.#answered(frame.head);
         this.#accepted = true;
         this.#call.onCancel(undefined);
-        return this.#settle({ status: "reply", reply: this });
+        return this.#settle({ status: "reply", reply: { status: "accepted", end: this } });
       case "moved": {
         if (this.#headed) throw misplaced(frame);
         const worker = frame.moved.worker === "" ? undefined : parseWorkerId(frame.moved.worker);
@@ -168,7 +169,15 @@ export class AskedSocket implements Exchange, AwaitingHead, SessionEnd {
     if (accepted && !this.#gone) this.#client.close(code, error.message);
   }
 
-  #settle(outcome: CallOutcome<SessionEnd>): void {
+  /** The session has an answer of its own, and takes no socket. */
+  #answered(head: HeadFrame): void {
+    const { status, statusText, headers } = head;
+    const reply = { status, statusText, headers, body: ownBody(head.body) };
+    this.#settle({ status: "reply", reply: { status: "answered", reply } });
+    this.#finish();
+  }
+
+  #settle(outcome: CallOutcome<ConnectAnswer>): void {
     if (this.#headed) return;
     this.#headed = true;
     this.#link.headed(this);

@@ -3,7 +3,7 @@
 
 import { MeshError, type AnswerFrame, type AskFrame, type Frame } from "#proto";
 import type { SessionCall, SessionReply } from "../call.ts";
-import type { ClientEnd, SessionEnd } from "../socket.ts";
+import type { ClientEnd, ConnectAnswer } from "../socket.ts";
 import { AskedCall } from "./asked-call.ts";
 import { askedQuestion } from "./asked-question.ts";
 import { AskedSocket } from "./asked-socket.ts";
@@ -80,7 +80,7 @@ export class Asker {
     });
   }
 
-  connect(call: SessionCall, client: ClientEnd, options: CallOptions): Promise<CallOutcome<SessionEnd>> {
+  connect(call: SessionCall, client: ClientEnd, options: CallOptions): Promise<CallOutcome<ConnectAnswer>> {
     const refusal = this.#refusal(call);
     if (refusal !== undefined) return Promise.resolve(refusal);
     return new Promise((resolve) => {

@@ -3,7 +3,7 @@
 
 import { MeshError, type AnswerFrame, type AskFrame, type Member, type WorkerId } from "#proto";
 import type { SessionCall, SessionReply } from "../call.ts";
-import type { ClientEnd, SessionEnd } from "../socket.ts";
+import type { ClientEnd, ConnectAnswer } from "../socket.ts";
 import { AskingLink } from "./asking-link.ts";
 import { dialLink } from "./grpc-client.ts";
 import type { CallOptions, CallOutcome, Links } from "./port.ts";
@@ -58,7 +58,7 @@ class PeerLinks implements Links {
     return this.#whenUp(peer, call, () => peer.link.asker.call(call, options));
   }
 
-  connect(to: Member, call: SessionCall, client: ClientEnd, options: CallOptions): Promise<CallOutcome<SessionEnd>> {
+  connect(to: Member, call: SessionCall, client: ClientEnd, options: CallOptions): Promise<CallOutcome<ConnectAnswer>> {
     const peer = this.#peerOf(to);
     if (peer.link.isUp) return peer.link.asker.connect(call, client, options);
     return this.#whenUp(peer, call, () => peer.link.asker.connect(call, client, options));

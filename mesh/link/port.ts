@@ -2,7 +2,7 @@
 
 import type { AnswerFrame, AskFrame, Member, MeshError, WorkerId } from "#proto";
 import type { SessionCall, SessionReply } from "../call.ts";
-import type { ClientEnd, SessionEnd } from "../socket.ts";
+import type { ClientEnd, ConnectAnswer } from "../socket.ts";
 
 /** How a call over a link ended, before any retry. */
 export type CallOutcome<Reply> =
@@ -23,7 +23,7 @@ export interface CallOptions {
 /** The asking side: one link a peer, made at first use, remade after it broke. */
 export interface Links {
   call(to: Member, call: SessionCall, options: CallOptions): Promise<CallOutcome<SessionReply>>;
-  connect(to: Member, call: SessionCall, client: ClientEnd, options: CallOptions): Promise<CallOutcome<SessionEnd>>;
+  connect(to: Member, call: SessionCall, client: ClientEnd, options: CallOptions): Promise<CallOutcome<ConnectAnswer>>;
   /** Rejects with MeshError on time-out or when the link breaks: the outcome at the peer is then unknown. */
   ask(to: Member, question: AskFrame, timeoutMs: number): Promise<AnswerFrame>;
   /**
@@ -40,7 +40,7 @@ export interface LinkService {
   /** Ready to answer to `from`? False when it is not in our view, even after reading the view again up to `epoch`. */
   admit(from: WorkerId, epoch: number): Promise<boolean>;
   call(from: WorkerId, call: SessionCall, options: CallOptions): ServedCall<SessionReply>;
-  connect(from: WorkerId, call: SessionCall, client: ClientEnd, options: CallOptions): ServedCall<SessionEnd>;
+  connect(from: WorkerId, call: SessionCall, client: ClientEnd, options: CallOptions): ServedCall<ConnectAnswer>;
   ask(from: WorkerId, question: AskFrame): AnswerFrame | Promise<AnswerFrame>;
 }
 

@@ -1,8 +1,8 @@
 // A client's socket whose client is at another worker, on the side of the session's host: it is the ClientEnd that the session holds.
 
 import { MeshError, type Frame, type OpenFrame, type WorkerId } from "#proto";
-import type { SessionCall } from "../call.ts";
-import type { ClientEnd, SessionEnd } from "../socket.ts";
+import type { Body, SessionCall } from "../call.ts";
+import type { ClientEnd, ConnectAnswer, SessionEnd } from "../socket.ts";
 import { NO_BYTES, errorOf, misplaced, ownBytes, resetFrame, type Exchange, type ExchangeLink } from "./exchange.ts";
 import { MessageSender, messageCost } from "./message-sender.ts";
 import type { CallOptions, LinkService, Served } from "./port.ts";
@@ -99,16 +99,27 @@ export class ServedSocket implements Exchange, ClientEnd {
     else this.#end.closed(CLOSE_LOST, "link lost", false);
   }
 
-  #served(served: Served<SessionEnd>): void {
+  #served(served: Served<ConnectAnswer>): void {
     if (this.#over) {
-      if (served.status === "reply") served.reply.closed(CLOSE_LOST, "link lost", false);
+      if (served.status === "reply" && served.reply.status === "accepted")
+        served.reply.end.closed(CLOSE_LOST, "link lost", false);
       return;
     }
     if (served.status === "moved") {
       this.#link.write(movedFrame(this.#stream, served));
       return this.#finish();
     }
-    this.#end = served.reply;
+    if (served.reply.status === "answered") {
+      const { status, statusText, headers, body } = served.reply.reply;
+      const bytes = wholeOf(body);
+      this.#link.write({
+        stream: this.#stream,
+        type: "head",
+        head: { status, statusText, headers, body: bytes, streamed: false },
+      });
+      return this.#finish();
+    }
+    this.#end = served.reply.end;
     const head = { status: 101, statusText: "Switching Protocols", headers: [], body: NO_BYTES, streamed: false };
     this.#link.write({ stream: this.#stream, type: "head", head });
     this.#sender.run();
@@ -141,4 +152,12 @@ export class ServedSocket implements Exchange, ClientEnd {
     clearTimeout(this.#closing);
     this.#link.finished(this.#stream);
   }
+}
+
+/** Hosts give whole bodies here. */
+function wholeOf(body: Body): Uint8Array {
+  if (body === null) return NO_BYTES;
+  if (typeof body === "string") return Buffer.from(body);
+  if (body instanceof Uint8Array) return body;
+  throw new MeshError("internal", "the answer to a handshake is streamed");
 }

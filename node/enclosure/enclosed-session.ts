@@ -97,7 +97,7 @@ export class EnclosedSession {
   async connect(call: SessionCall, client: ClientEnd): Promise<ConnectReply> {
     try {
       const outcome = await this.#link.asker.connect(call, new EnclosedClient(client, () => this.#ending), OPTIONS);
-      return { status: "accepted", end: this.#replyOf(outcome) };
+      return this.#replyOf(outcome);
     } catch (error) {
       return { status: "refused", error: MeshError.from(error) };
     }

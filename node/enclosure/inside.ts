@@ -4,10 +4,10 @@
 import {
   PairedLink,
   type ClientEnd,
+  type ConnectAnswer,
   type PacketStream,
   type ServedCall,
   type SessionCall,
-  type SessionEnd,
   type SessionReply,
 } from "#mesh";
 import { MeshError, messageOf, parseSessionKey, type SessionId, type SessionKey } from "#proto";
@@ -156,11 +156,11 @@ class Inside {
     host: SessionHostControl,
     call: SessionCall,
     client: ClientEnd,
-  ): Promise<{ readonly status: "reply"; readonly reply: SessionEnd }> {
+  ): Promise<{ readonly status: "reply"; readonly reply: ConnectAnswer }> {
     if (this.#crash !== undefined) throw this.#crash;
     const reply = await host.connect(call, client);
     if (reply.status === "refused") throw reply.error;
-    return { status: "reply", reply: reply.end };
+    return { status: "reply", reply };
   }
 
   #ended(id: SessionId, reason: EndReason, error: unknown): void {

@@ -191,7 +191,7 @@ export class Exchange implements Waiting {
 
 /** A status or header of a session's response that Node refuses to send. */
 export function invalidHead(cause: unknown): MeshError {
-  return new MeshError("session_crashed", `the session's response cannot be sent: ${messageOf(cause)}`, { cause });
+  return new MeshError("handler_failed", `the session's response cannot be sent: ${messageOf(cause)}`, { cause });
 }
 
 function clientGone(): MeshError {

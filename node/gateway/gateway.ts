@@ -255,7 +255,7 @@ class HttpGateway implements Gateway {
       // The application may have taken its time.
       if (resolved === undefined || socket.destroyed) return;
       this.#refuseIfClosing();
-      this.#connect(request, socket, head, resolved, (error) => answer().fail(error));
+      this.#connect(request, socket, head, resolved, answer);
     } catch (error) {
       answer().fail(error);
     }
@@ -282,13 +282,7 @@ class HttpGateway implements Gateway {
     return undefined;
   }
 
-  #connect(
-    request: IncomingMessage,
-    socket: Socket,
-    head: Buffer,
-    call: SessionCall,
-    refuse: (error: MeshError) => void,
-  ): void {
+  #connect(request: IncomingMessage, socket: Socket, head: Buffer, call: SessionCall, answer: () => Exchange): void {
     const client = new ClientSocket(this.#heartbeat);
     const joining = new Joining({
       request,
@@ -296,7 +290,8 @@ class HttpGateway implements Gateway {
       head,
       call,
       client,
-      refuse,
+      refuse: (error) => answer().fail(error),
+      answer: (reply) => answer().answer(reply),
       servers: this.#webSocketServers,
       messageBytesMax: this.#router.limitsOf(call.id.kind).maxMessageBytes,
       over: this.#forget,

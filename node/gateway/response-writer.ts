@@ -70,7 +70,7 @@ export async function pumpBody(
   }
   if (declaredBytes !== undefined && sent !== declaredBytes) {
     throw new MeshError(
-      "session_crashed",
+      "handler_failed",
       `a response of ${declaredBytes} bytes was declared, and another length was sent`,
     );
   }

@@ -6,7 +6,7 @@ import type { Socket } from "node:net";
 import type { Duplex } from "node:stream";
 import { WebSocketServer, type Server } from "ws";
 import { MeshError } from "#proto";
-import type { ConnectReply, SessionCall, SessionEnd } from "#mesh";
+import type { ConnectReply, SessionCall, SessionEnd, SessionReply } from "#mesh";
 import { GatewaySocket, type ClientSocket } from "./client-socket.ts";
 import { TIMEOUT_SLACK_MS, type Waiting } from "./exchange.ts";
 
@@ -68,6 +68,8 @@ export interface JoiningOptions {
   readonly messageBytesMax: number;
   /** Answers the handshake with an error. */
   readonly refuse: (error: MeshError) => void;
+  /** Answers it in the session's own words. */
+  readonly answer: (reply: SessionReply) => void;
   readonly over: (joining: Joining) => void;
 }
 
@@ -92,6 +94,7 @@ export class Joining implements Waiting {
   async wait(connected: ConnectReply | Promise<ConnectReply>): Promise<void> {
     const reply = await connected;
     if (reply.status === "refused") this.#refuse(reply.error);
+    else if (reply.status === "answered") this.#answer(reply.reply);
     else if (this.#over) reply.end.closed(CLOSE_ABNORMAL, "", false);
     else this.#open(reply.end);
   }
@@ -123,10 +126,19 @@ export class Joining implements Waiting {
   }
 
   #refuse(error: MeshError): void {
-    if (this.#over) return;
+    if (this.#turnedAway()) this.#options.refuse(error);
+  }
+
+  #answer(reply: SessionReply): void {
+    if (this.#turnedAway()) this.#options.answer(reply);
+  }
+
+  /** False: the client was answered, or has gone. */
+  #turnedAway(): boolean {
+    if (this.#over) return false;
     this.#settle();
     this.#options.client.closedBy(CLOSE_ABNORMAL, "");
-    this.#options.refuse(error);
+    return true;
   }
 
   readonly #lost = (): void => {

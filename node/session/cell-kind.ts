@@ -7,6 +7,7 @@ import type { Cell } from "./cell.ts";
 import type { CutOffLog } from "./cut-off-log.ts";
 import type { DeadlineSweep } from "./deadline-sweep.ts";
 import type { EndReason } from "./end-reason.ts";
+import type { ClientErrors } from "./failure-text.ts";
 import { IdleList } from "./idle-list.ts";
 import type { ResolvedOptions } from "./options.ts";
 import type { SessionClass } from "./server.ts";
@@ -23,6 +24,7 @@ export interface CellHost {
   readonly deadlines: DeadlineSweep;
   readonly cutOffs: CutOffLog;
   readonly stubs: MeshSessions;
+  readonly clientErrors: ClientErrors;
   /** Whole milliseconds since the host began, as of the last sweep: reading a clock at each event would cost more than it tells. */
   readonly nowMs: number;
   /** Resumes the cell once the lease is open. */

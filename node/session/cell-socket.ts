@@ -1,12 +1,13 @@
 // A socket of one session: SessionSocket towards session code, SessionEnd towards the gateway. Output waits while the
 // handshake is not answered yet or the node's lease is closed; a client that reads too slowly is closed, so that what a session buffers is bounded.
 
-import { MeshError, type Claims } from "#proto";
+import { MeshError, type Claims, type ErrorCode } from "#proto";
 import type { ClientEnd, SessionCall, SessionEnd } from "#mesh";
 import { callerOf, runFor, type Caller } from "./caller.ts";
 import type { Cell } from "./cell.ts";
 import { checkClose } from "./close-code.ts";
 import { outside } from "./current.ts";
+import type { EventHook } from "./error-origin.ts";
 import type { SessionServer } from "./server.ts";
 import { socketIdOf } from "./socket-id.ts";
 import { bytesOf, outgoing, sizeOf, type SocketMessage } from "./socket-message.ts";
@@ -14,6 +15,7 @@ import type { SessionSocket } from "./socket.ts";
 import { turns } from "./turns.ts";
 
 /** Close codes of RFC 6455 and its registry. */
+const REFUSED = 1008;
 const TOO_BIG = 1009;
 const FAILED = 1011;
 const TRY_AGAIN_LATER = 1013;
@@ -23,6 +25,16 @@ const TRY_AGAIN_LATER = 1013;
  * room of clients that do not read fills the worker, though each stays below its own bound.
  */
 const UNSENT_BYTES_MAX = 128 * 1024 * 1024;
+
+/** For what a client is to blame for; all else is FAILED. */
+const closeCodes: { readonly [Code in ErrorCode]?: number } = {
+  bad_request: REFUSED,
+  unauthorized: REFUSED,
+  forbidden: REFUSED,
+  not_found: REFUSED,
+  method_not_allowed: REFUSED,
+  body_too_large: TOO_BIG,
+};
 
 type Handshake =
   /** Not answered. */
@@ -104,7 +116,7 @@ export class CellSocket implements SessionSocket, SessionEnd {
     checkClose(code, reason);
     if (this.#closed) return;
     this.#closeClient(code, reason);
-    this.#tell((server) => server.onClose?.(this, code, reason, true));
+    this.#tellClosed(code, reason, true);
   }
 
   drain(): Promise<void> {
@@ -122,7 +134,7 @@ export class CellSocket implements SessionSocket, SessionEnd {
       return;
     }
     // It may have waited, and the session may have closed the socket meanwhile.
-    return this.#event((server) => (this.#closed ? undefined : server.onMessage?.(this, data)));
+    return this.#event((server) => (this.#closed ? undefined : server.onMessage?.(this, data)), "onMessage");
   }
 
   drained(): void {
@@ -135,7 +147,7 @@ export class CellSocket implements SessionSocket, SessionEnd {
     this.#dropHeld();
     if (this.#closed) return;
     this.#end();
-    void this.#event((server) => server.onClose?.(this, code, reason, clean));
+    void this.#event((server) => server.onClose?.(this, code, reason, clean), "onClose");
   }
 
   // ---- towards its cell ----
@@ -154,6 +166,23 @@ export class CellSocket implements SessionSocket, SessionEnd {
         this.#flush();
       }),
     );
+  }
+
+  /** The session answers the handshake with something else: nobody will ever hear what was sent. No hook is called for it. */
+  refused(): void {
+    this.#heldClose = undefined;
+    this.#dropHeld();
+    if (!this.#closed) this.#end();
+  }
+
+  /** An error escaped from a hook that was called for this socket, and the session goes on. */
+  failed(hook: EventHook, error: MeshError): void {
+    if (hook === "onConnect") this.refused();
+    else if (hook === "onMessage" && !this.#closed) {
+      const code = closeCodes[error.code] ?? FAILED;
+      this.#closeClient(code, error.message);
+      this.#tellClosed(code, error.message, false);
+    }
   }
 
   /** The session has ended; nothing of it runs any more. */
@@ -229,7 +258,7 @@ export class CellSocket implements SessionSocket, SessionEnd {
       (error: unknown) => {
         if (this.#held !== held) return;
         this.#dropHeld();
-        this.#limit(FAILED, "a blob could not be read", "bad_request", error);
+        this.#limit(FAILED, "a blob could not be read", "handler_failed", error);
       },
     );
   }
@@ -241,22 +270,32 @@ export class CellSocket implements SessionSocket, SessionEnd {
   }
 
   /** The socket has broken a limit: it is closed, and the session hears why. */
-  #limit(code: number, reason: string, blame: "overloaded" | "body_too_large" | "bad_request", cause?: unknown): void {
+  #limit(
+    code: number,
+    reason: string,
+    blame: "overloaded" | "body_too_large" | "handler_failed",
+    cause?: unknown,
+  ): void {
     const error = new MeshError(blame, `socket ${this.id}: ${reason}`, { session: this.#cell.id.key, cause });
     this.#closeClient(code, reason);
-    this.#tell((server) => server.onError?.(this, error));
-    this.#tell((server) => server.onClose?.(this, code, reason, false));
+    const origin = { hook: "limit", method: "GET", url: this.url } as const;
+    this.#tell((server) => server.onError?.(this, error, origin), "onError");
+    this.#tellClosed(code, reason, false);
+  }
+
+  #tellClosed(code: number, reason: string, clean: boolean): void {
+    this.#tell((server) => server.onClose?.(this, code, reason, clean), "onClose");
   }
 
   /** Not at once: session code may be in the middle of a broadcast. */
-  #tell(code: (server: SessionServer) => unknown): void {
-    queueMicrotask(() => void this.#event(code));
+  #tell(code: (server: SessionServer) => unknown, hook: EventHook): void {
+    queueMicrotask(() => void this.#event(code, hook));
   }
 
   /** Session code on behalf of the socket's client. */
-  #event(code: (server: SessionServer) => unknown): void | Promise<void> {
+  #event(code: (server: SessionServer) => unknown, hook: EventHook): void | Promise<void> {
     const caller = this.#caller;
-    return this.#cell.event(caller === undefined ? code : (server) => runFor(caller, () => code(server)));
+    return this.#cell.event(caller === undefined ? code : (server) => runFor(caller, () => code(server)), this, hook);
   }
 
   #end(): void {

@@ -1,5 +1,5 @@
-// One session's life: what the host holds of it, and the only way into its code. Whatever escapes from session code ends this
-// cell and nothing else. Fields that idle sessions do not need are undefined, since there are millions of cells.
+// One session's life: what the host holds of it, and the only way into its code. Whatever escapes from session code ends one event of this
+// cell, or the cell, and nothing else. Fields that idle sessions do not need are undefined, since there are millions of cells.
 
 import type { AsyncResource } from "node:async_hooks";
 import { MeshError, messageOf, type Fence, type SessionId } from "#proto";
@@ -7,11 +7,15 @@ import type { ClientEnd, ConnectReply, SessionCall, SessionReply } from "#mesh";
 import { Belongings } from "./belongings.ts";
 import { CellContext } from "./cell-context.ts";
 import type { CellKind } from "./cell-kind.ts";
+import type { CellSocket } from "./cell-socket.ts";
 import { ConnectTurn } from "./connect-turn.ts";
 import { isThenable, outside, passingScopeOf, scopeOf } from "./current.ts";
 import type { Expiring } from "./deadline-sweep.ts";
 import type { StopReason } from "./end-reason.ts";
 import { crashed, evicted, killed, notRun, stopped, type Ending } from "./ending.ts";
+import type { ErrorOrigin, EventHook } from "./error-origin.ts";
+import { ErrorRow } from "./error-row.ts";
+import { failureText } from "./failure-text.ts";
 import { FetchTurn } from "./fetch-turn.ts";
 import { EVENTS_WAITING_MAX, Gate, type WaitingEvent } from "./gate.ts";
 import type { IdleNode } from "./idle-list.ts";
@@ -39,6 +43,7 @@ type Stage =
 
 /** What only few sessions have. */
 interface Rarities {
+  errors?: ErrorRow;
   abort?: AbortController;
   stop?: OrderlyStop;
   ending?: Ending;
@@ -87,6 +92,7 @@ export class Cell extends Gate implements IdleNode<Cell> {
 
   fetch(call: SessionCall): SessionReply | Promise<SessionReply> {
     const turn = new FetchTurn(this, call);
+    if (this.#rare !== undefined) this.#admit(this.#rare);
     if (!this.open) return this.#later(turn);
     if (this.turns >= TURNS_MAX) throw this.#overloaded(`${TURNS_MAX} events of ${this.id.key} are under way already`);
     if (this.waits >= WAITS_MAX) throw this.#tooManyWaits();
@@ -97,6 +103,7 @@ export class Cell extends Gate implements IdleNode<Cell> {
     const refuse = (error: unknown): ConnectReply => ({ status: "refused", error: MeshError.from(error) });
     try {
       const turn = new ConnectTurn(this, call, client);
+      if (this.#rare !== undefined) this.#admit(this.#rare);
       const reply = this.open ? turn.start() : this.#later(turn);
       return reply instanceof Promise ? reply.catch(refuse) : reply;
     } catch (error) {
@@ -108,11 +115,15 @@ export class Cell extends Gate implements IdleNode<Cell> {
    * Something that happened on a socket. Never refused: what waits is bounded by the window of its socket, which is held open by the
    * promise until the turn is over.
    */
-  event(code: (server: SessionServer) => unknown): void | Promise<void> {
+  event(
+    code: (server: SessionServer) => unknown,
+    socket: CellSocket | undefined,
+    hook: EventHook,
+  ): void | Promise<void> {
     if (this.ended) return;
-    if (this.open) return this.turn(code);
+    if (this.open) return this.turn(code, socket, hook);
     const { promise, resolve } = Promise.withResolvers<void>();
-    this.enqueue({ run: () => resolve(this.turn(code)), refuse: () => resolve() });
+    this.enqueue({ run: () => resolve(this.turn(code, socket, hook)), refuse: () => resolve() });
     return promise;
   }
 
@@ -151,8 +162,14 @@ export class Cell extends Gate implements IdleNode<Cell> {
     );
   }
 
-  #overloaded(message: string): MeshError {
-    return new MeshError("overloaded", message, { session: this.id.key, retryAfterMs: 1_000 });
+  #overloaded(message: string, retryAfterMs = 1_000): MeshError {
+    return new MeshError("overloaded", message, { session: this.id.key, retryAfterMs });
+  }
+
+  /** Throws `overloaded` while the session pauses because it did nothing but fail. */
+  #admit({ errors }: Rarities): void {
+    const waitMs = errors === undefined || this.ended ? 0 : errors.waitMs(this.kind.host.clock.now());
+    if (waitMs > 0) throw this.#overloaded(`${this.id.key} has failed too often; it takes requests again soon`, waitMs);
   }
 
   // ---- life ----
@@ -306,8 +323,11 @@ export class Cell extends Gate implements IdleNode<Cell> {
     if (this.quiet) idle.touch(this);
   }
 
-  /** Never throws or rejects. A promise while the code goes on. */
-  turn(code: (server: SessionServer) => unknown): void | Promise<void> {
+  /**
+   * Never throws or rejects. A promise while the code goes on.
+   * @param hook whose error belongs to one event; without it, an error is the session's
+   */
+  turn(code: (server: SessionServer) => unknown, socket?: CellSocket, hook?: EventHook): void | Promise<void> {
     const { server } = this;
     if (server === undefined) return;
     this.beginTurn();
@@ -315,28 +335,36 @@ export class Cell extends Gate implements IdleNode<Cell> {
     try {
       result = this.enter(code, server);
     } catch (error) {
-      this.#failTurn(error);
+      this.#failTurn(error, socket, hook);
       return;
     }
     if (!isThenable(result)) {
-      this.#settleTurn();
+      this.#settleTurn(hook);
       return;
     }
     return Promise.resolve(result).then(
-      () => this.#settleTurn(),
-      (error: unknown) => this.#failTurn(error),
+      () => this.#settleTurn(hook),
+      (error: unknown) => this.#failTurn(error, socket, hook),
     );
   }
 
-  #failTurn(error: unknown): void {
+  #failTurn(error: unknown, socket: CellSocket | undefined, hook: EventHook | undefined): void {
     // First, or a serial session would let in the next event before it ends.
-    this.fault(error);
-    this.#settleTurn();
+    if (hook === undefined) this.fault(error);
+    else this.eventFault(error, { hook, method: "GET", url: socket?.url ?? "" }, socket);
+    this.#settleTurn("onError");
   }
 
-  #settleTurn(): void {
+  #settleTurn(hook: EventHook | undefined): void {
+    // Whoever fails at each message may well see all sockets close.
+    if (hook === "onMessage") this.succeeded();
     this.leaveTurn();
     this.endTurn();
+  }
+
+  /** An event went well. */
+  succeeded(): void {
+    this.#rare?.errors?.succeeded();
   }
 
   /** Rejects when the promise is not settled in time. */
@@ -426,10 +454,74 @@ export class Cell extends Gate implements IdleNode<Cell> {
     outside(() =>
       log.error("session crashed", { session: this.id.key, error: messageOf(error), stack: stackOf(error) }),
     );
-    this.#finish(crashed(this.id, error));
+    this.#finish(crashed(this.id, error, this.kind.host.clientErrors));
   }
 
-  /** An error of session code: the request's, or a crash. Returns what the caller gets. */
+  /**
+   * An error that escaped from the code for one event: its client's, the event's alone, or a crash, as the class says. Returns what the
+   * client gets.
+   */
+  eventFault(
+    error: unknown,
+    origin: { readonly hook: EventHook; readonly method: string; readonly url: string },
+    socket?: CellSocket,
+  ): MeshError {
+    const clientFault = requestFaultOf(error);
+    if (clientFault === undefined && (this.ended || this.kind.options.crashes)) {
+      this.crash(error);
+      return this.error();
+    }
+    const { hook } = origin;
+    const why = clientFault ?? this.#failure(error, hook);
+    if (clientFault === undefined) this.#logFailure(error, origin);
+    socket?.failed(hook, why);
+    if (clientFault === undefined && hook !== "onError") this.#tellError(error, { ...origin, hook }, socket);
+    return why;
+  }
+
+  #failure(error: unknown, hook: EventHook): MeshError {
+    const text = failureText(
+      error,
+      `${hook}() of the session failed; the log of its node says why`,
+      this.kind.host.clientErrors,
+    );
+    return new MeshError("handler_failed", text, { session: this.id.key, cause: error });
+  }
+
+  #logFailure(
+    error: unknown,
+    { hook, method, url }: { readonly hook: EventHook; readonly method: string; readonly url: string },
+  ): void {
+    const { log, clock } = this.kind.host;
+    this.#rare ??= {};
+    this.#rare.errors ??= new ErrorRow();
+    const row = this.#rare.errors;
+    if (!row.failed(clock.now())) return;
+    const untold = row.takeUntold();
+    // What clients send in queries is not for logs.
+    const path = url.split("?", 1)[0];
+    outside(() =>
+      log.error("handler failed", {
+        session: this.id.key,
+        hook,
+        method,
+        url: path,
+        ...(untold > 0 && { untold }),
+        error: messageOf(error),
+        stack: stackOf(error),
+      }),
+    );
+  }
+
+  #tellError(error: unknown, origin: ErrorOrigin, socket: CellSocket | undefined): void {
+    if (this.server?.onError === undefined) return;
+    const tell = (server: SessionServer): unknown => server.onError?.(socket, error, origin);
+    // The turn that failed still holds a serial session, and what it left half done may be mended before the next.
+    if (this.kind.options.serial && this.leaseOpen()) void this.turn(tell, socket, "onError");
+    else void this.event(tell, socket, "onError");
+  }
+
+  /** An error of session code that belongs to no event: a crash, unless it is a client's. Returns what the caller gets. */
   fault(error: unknown): MeshError {
     const requestFault = requestFaultOf(error);
     if (requestFault !== undefined) return requestFault;
@@ -459,6 +551,11 @@ export class Cell extends Gate implements IdleNode<Cell> {
     const rare = (this.#rare ??= {});
     rare.ending = ending;
     this.kind.idle.remove(this);
+    const untold = rare.errors?.takeUntold() ?? 0;
+    if (untold > 0)
+      outside(() =>
+        this.kind.host.log.error("handlers failed more often than was told", { session: this.id.key, untold }),
+      );
     // These are unfinished too, but nothing of them has run.
     for (const event of this.takeWaiting()) event.refuse(ending.waiting);
     this.#belongings?.end(ending.closeCode, ending.closeText, ending.begun);

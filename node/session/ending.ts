@@ -1,6 +1,7 @@
 // How a session ends, seen from each side: the reason for the registry, the close of its sockets, the errors of its requests.
 
 import { MeshError, type SessionId } from "#proto";
+import { failureText, type ClientErrors } from "./failure-text.ts";
 import { stopEndings, type EndReason, type StopReason } from "./end-reason.ts";
 
 /** WebSocket close code "internal error". */
@@ -30,11 +31,9 @@ export function evicted(id: SessionId, closeCode: number): Ending {
 }
 
 /** Those who waited hear of the crash too: sent again, each would crash a server that cannot start. */
-export function crashed(id: SessionId, error: unknown): Ending {
-  const begun = new MeshError("session_crashed", "the session crashed; the log of its node says why", {
-    session: id.key,
-    cause: error,
-  });
+export function crashed(id: SessionId, error: unknown, told: ClientErrors = "brief"): Ending {
+  const why = failureText(error, "the session crashed; the log of its node says why", told);
+  const begun = new MeshError("session_crashed", why, { session: id.key, cause: error });
   return { reason: "crashed", closeCode: CLOSE_FAILED, closeText: "session crashed", begun, waiting: begun, error };
 }
 

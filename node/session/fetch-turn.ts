@@ -2,7 +2,7 @@
 
 import { MeshError } from "#proto";
 import type { SessionReply } from "#mesh";
-import { replyOf, requestOf } from "../web/web.ts";
+import { isResponse, replyOf, requestOf } from "../web/web.ts";
 import { callerOf, runFor } from "./caller.ts";
 import { isThenable } from "./current.ts";
 import { ReplyBody } from "./reply-body.ts";
@@ -37,6 +37,15 @@ export class FetchTurn extends RequestTurn<SessionReply> {
     return replyOf(value, this.cell.kind.name);
   }
 
+  protected override answerIn(thrown: unknown): SessionReply | undefined {
+    return isResponse(thrown) ? replyOf(thrown, this.cell.kind.name) : undefined;
+  }
+
+  protected override blame(error: unknown): MeshError {
+    const { method, url } = this.call;
+    return this.cell.eventFault(error, { hook: "fetch", method, url });
+  }
+
   protected override send(reply: SessionReply): SessionReply {
     return reply.body instanceof ReadableStream ? { ...reply, body: this.#streamed(reply.body) } : reply;
   }
@@ -46,7 +55,7 @@ export class FetchTurn extends RequestTurn<SessionReply> {
   protected override discard(value: unknown): void {
     // A late response with a stream: its source must hear that nobody reads.
     if (!(value instanceof Response) || value.body === null || value.body.locked) return;
-    value.body.cancel().catch((error: unknown) => this.cell.fault(error));
+    value.body.cancel().catch((error: unknown) => this.blame(error));
   }
 
   #streamed(source: ReadableStream<Uint8Array>): ReadableStream<Uint8Array> {
@@ -54,7 +63,7 @@ export class FetchTurn extends RequestTurn<SessionReply> {
     const body = new ReplyBody(source, {
       lease: cell.kind.host.lease,
       enter: (fn) => cell.enter(fn),
-      blame: (error) => cell.fault(error),
+      blame: (error) => this.blame(error),
       cancelled: () => this.abort(new MeshError("cancelled", "the client went away", { session: cell.id.key })),
       over: () => {
         call.onCancel(undefined);

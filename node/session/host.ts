@@ -24,6 +24,7 @@ import { current, outside } from "./current.ts";
 import { CutOffLog } from "./cut-off-log.ts";
 import { DeadlineSweep, SWEEP_MS } from "./deadline-sweep.ts";
 import type { EndReason, StopReason } from "./end-reason.ts";
+import type { ClientErrors } from "./failure-text.ts";
 import { stopInStrides } from "./stop-in-strides.ts";
 import { createStubs, type MeshSessions } from "./stub.ts";
 import { turns } from "./turns.ts";
@@ -47,6 +48,8 @@ export interface SessionHostOptions {
   readonly callSession: (call: SessionCall) => SessionReply | Promise<SessionReply>;
   /** Exactly once for each server. `error`: what it crashed of or was killed for. */
   readonly onEnded: (id: SessionId, fence: Fence, reason: EndReason, error?: unknown) => void;
+  /** What clients are told of errors of session code. Default: `brief`. */
+  readonly clientErrors?: ClientErrors;
   /** What sessions see as `ctx.env`. Default: a copy of the process's. */
   readonly env?: Readonly<Record<string, string | undefined>>;
   readonly clock?: Clock;
@@ -105,6 +108,7 @@ class Host implements SharedSessionHost, CellHost {
   readonly deadlines: DeadlineSweep;
   readonly cutOffs: CutOffLog;
   readonly stubs: MeshSessions;
+  readonly clientErrors: ClientErrors;
   nowMs = 0;
   readonly #options: SessionHostOptions;
   readonly #kinds: ReadonlyMap<string, CellKind>;
@@ -127,6 +131,7 @@ class Host implements SharedSessionHost, CellHost {
     this.env = options.env ?? Object.freeze({ ...process.env });
     this.log = options.log;
     this.lease = options.lease;
+    this.clientErrors = options.clientErrors ?? "brief";
     this.clock = options.clock ?? systemClock;
     this.#beganAt = this.clock.now();
     this.deadlines = new DeadlineSweep(() => this.clock.now());

@@ -28,6 +28,13 @@ export interface SessionOptions {
    * the session's own clients.
    */
   readonly turnBudgetMs?: number;
+  /**
+   * What an error costs that escapes from `fetch` (the body of its answer included), `onConnect`, `onMessage` or `onClose`. `event`, the
+   * default: that one request gets 500, that one socket closes with 1011, `onError` hears of it, and the session goes on with the state it has by
+   * then. `session`: the session ends, and the next request starts a fresh one; for classes whose state must not be half changed. Errors
+   * that belong to no event (timers, `waitUntil`, rejections that nobody awaits, `onStart`) end the session either way.
+   */
+  readonly uncaught?: "event" | "session";
   /** Where `ctx.storage` keeps its data. Only `none` so far. */
   readonly storage?: "none";
   /** `serial`: an event waits until the promise of the one before has settled. `interleaved`, the default: events run between the awaits of others. */
@@ -60,6 +67,8 @@ export interface ResolvedOptions {
   readonly turnBudgetMs: number | undefined;
   readonly idleMs: number;
   readonly serial: boolean;
+  /** An error of one event ends the session. */
+  readonly crashes: boolean;
   readonly maxSockets: number;
   readonly maxBodyBytes: number;
   readonly maxMessageBytes: number;
@@ -74,6 +83,7 @@ const NAMES = [
   "heapMb",
   "turnBudgetMs",
   "storage",
+  "uncaught",
   "turns",
   "sockets",
   "maxSockets",
@@ -128,6 +138,7 @@ export function resolveOptions(className: string, given: unknown): ResolvedOptio
     heapMb: bound("heapMb", 16, 65_536, "MB") ?? 256,
     turnBudgetMs: bound("turnBudgetMs", 50, 3_600_000, "milliseconds"),
     idleMs: number("idleMs", 60_000, 0, "milliseconds"),
+    crashes: choice("uncaught", ["event", "session"]) === "session",
     serial: choice("turns", ["interleaved", "serial"]) === "serial",
     maxSockets: number("maxSockets", 10_000, 0, "sockets"),
     maxBodyBytes: number("maxBodyBytes", 32 * 1024 * 1024, 0, "bytes"),

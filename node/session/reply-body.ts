@@ -1,5 +1,5 @@
 // The streamed body of a response. Its chunks are made by session code, so each pull is an entry into the session and
-// each chunk an output: a throw crashes the session, a closed lease holds the chunk back, and the session's end breaks the stream.
+// each chunk an output: a throw is an error of its request, a closed lease holds the chunk back, and the session's end breaks the stream.
 
 import type { MeshError } from "#proto";
 import type { Lease } from "#mesh";
@@ -26,6 +26,8 @@ export class ReplyBody implements Unfinished {
   readonly #reader: ReadableStreamDefaultReader<unknown>;
   #controller: ReadableStreamDefaultController<Uint8Array> | undefined;
   #over = false;
+  /** What the source failed with: it says so again when it is cancelled. */
+  #blamed: unknown = undefined;
 
   constructor(source: ReadableStream<unknown>, options: ReplyBodyOptions) {
     this.#options = options;
@@ -70,6 +72,7 @@ export class ReplyBody implements Unfinished {
       }
     } catch (error) {
       if (this.#over) return;
+      this.#blamed = error;
       this.fail(this.#options.blame(error));
     }
   }
@@ -86,7 +89,7 @@ export class ReplyBody implements Unfinished {
     this.#options
       .enter(() => this.#reader.cancel(reason))
       .catch((error: unknown) => {
-        this.#options.blame(error);
+        if (error !== this.#blamed) this.#options.blame(error);
       });
   }
 

@@ -1,10 +1,18 @@
-// Faults that are the request's, not the session's: they answer the request and end nothing. All else that escapes from
-// session code crashes the session.
+// Faults that are the client's, not the session's: they answer its request or handshake, or close its socket, and end nothing. What becomes of
+// all else that escapes from session code, the session's class says.
 
 import { MeshError, type ErrorCode } from "#proto";
 
-/** Codes that blame the request. Session code may throw them on purpose; a body that is too large or cut off throws them by itself. */
-const BLAME_REQUEST: ReadonlySet<ErrorCode> = new Set<ErrorCode>(["bad_request", "body_too_large", "cancelled"]);
+/** Codes that blame the client. Session code may throw them on purpose; a body that is too large or cut off throws them by itself. */
+const BLAME_CLIENT: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
+  "bad_request",
+  "unauthorized",
+  "forbidden",
+  "not_found",
+  "method_not_allowed",
+  "body_too_large",
+  "cancelled",
+]);
 
 /** Node wraps an abort reason once or twice; deeper chains are somebody else's error. */
 const CAUSES_MAX = 4;
@@ -35,7 +43,7 @@ function faultIn(thrown: unknown): MeshError | undefined {
   for (let depth = 0; depth < CAUSES_MAX && typeof error === "object" && error !== null; depth++) {
     const aborted = abortReasons.get(error);
     if (aborted !== undefined) return aborted;
-    if (error instanceof MeshError && BLAME_REQUEST.has(error.code)) return error;
+    if (error instanceof MeshError && BLAME_CLIENT.has(error.code)) return error;
     error = "cause" in error ? error.cause : undefined;
   }
   return undefined;

@@ -37,6 +37,10 @@ export abstract class RequestTurn<Reply extends object> implements WaitingEvent,
   abstract enter(server: SessionServer): Reply | PromiseLike<unknown>;
   /** What session code gave back in the end, as a reply; runs in its context. */
   protected abstract convert(value: unknown): Reply;
+  /** What session code threw, as a reply, when it is an answer in truth; runs in its context. */
+  protected abstract answerIn(thrown: unknown): Reply | undefined;
+  /** Returns what the caller gets for an error that escaped from session code. */
+  protected abstract blame(error: unknown): MeshError;
   /** The reply goes out now: the session lives and its node may act. */
   protected abstract send(reply: Reply): Reply;
   /** It was answered with an error after session code had been entered, or while it waited. */
@@ -55,8 +59,8 @@ export abstract class RequestTurn<Reply extends object> implements WaitingEvent,
     let result: Reply | PromiseLike<unknown>;
     try {
       result = cell.enter(enterTurn, this, server);
-    } catch (error) {
-      throw this.#failed(error);
+    } catch (thrown) {
+      result = this.#answerOf(thrown);
     }
     if (isThenable(result)) {
       if (cell.ended) {
@@ -69,6 +73,7 @@ export abstract class RequestTurn<Reply extends object> implements WaitingEvent,
       this.#watch(result);
       return answer;
     }
+    cell.succeeded();
     cell.leaveTurn();
     if (cell.ended) throw cell.error();
     if (this.#answer === undefined) return this.#deliver(result);
@@ -144,17 +149,44 @@ export abstract class RequestTurn<Reply extends object> implements WaitingEvent,
           this.#reject(this.#failed(error));
           return;
         }
-        cell.leaveTurn();
-        this.#deliverSoon(reply, value);
+        this.#settled(reply, value);
       },
-      (error: unknown) => this.#reject(this.#failed(error)),
+      (thrown: unknown) => {
+        let reply: Reply;
+        try {
+          reply = this.#answerOf(thrown);
+        } catch (error) {
+          this.#reject(MeshError.from(error));
+          return;
+        }
+        this.#settled(reply, thrown);
+      },
     );
+  }
+
+  #settled(reply: Reply, value: unknown): void {
+    const { cell } = this;
+    cell.succeeded();
+    cell.leaveTurn();
+    this.#deliverSoon(reply, value);
+  }
+
+  /** Throws what the caller gets when it is none. */
+  #answerOf(thrown: unknown): Reply {
+    let reply: Reply | undefined;
+    try {
+      reply = this.cell.enter(() => this.answerIn(thrown));
+    } catch (error) {
+      throw this.#failed(error);
+    }
+    if (reply === undefined) throw this.#failed(thrown);
+    return reply;
   }
 
   #failed(error: unknown): MeshError {
     const { cell } = this;
     // First, or a serial session would let in the next event before it ends.
-    const blamed = cell.fault(error);
+    const blamed = this.blame(error);
     cell.leaveTurn();
     this.#uncount();
     return blamed;

@@ -1,11 +1,12 @@
-// The class that users extend: one instance is one live session server. All hooks are optional. An error that escapes from any of
-// them, thrown or rejected, crashes this session: its state is dropped, its clients are told, and the next request finds a
-// fresh server. Errors with the MeshError codes `bad_request`, `body_too_large` and `cancelled` only answer their request.
+// The class that users extend: one instance is one live session server. All hooks are optional, and methods of the class. An error that escapes
+// from `fetch`, `onConnect`, `onMessage` or `onClose`, thrown or rejected, costs that event; from any other it crashes the session: its state
+// is dropped, its clients are told, and the next request finds a fresh server. See the option `uncaught`.
 
 import type { BeforeHook } from "./admission.ts";
 import type { Caller } from "./caller.ts";
 import type { SessionContext } from "./context.ts";
 import type { StopReason } from "./end-reason.ts";
+import type { ErrorOrigin } from "./error-origin.ts";
 import type { SessionOptions } from "./options.ts";
 import type { SocketMessage } from "./socket-message.ts";
 import type { SessionSocket } from "./socket.ts";
@@ -27,18 +28,30 @@ export abstract class SessionServer {
     this.ctx = ctx;
   }
 
-  /** Answers a request. Without it requests get 404. `caller`: whose request it is. */
+  /**
+   * Answers a request. Without it requests get 404. A Response may be thrown, too. MeshErrors that blame the client (`bad_request`,
+   * `unauthorized`, `forbidden`, `not_found`, `method_not_allowed`, `body_too_large`) are answered with their status.
+   * @param caller whose request it is
+   */
   fetch?(request: Request, caller: Caller): Response | Promise<Response>;
   /** Before the first event; events wait until it settles, for 30 s at most. */
   onStart?(): void | Promise<void>;
-  /** A client opens a WebSocket; the handshake is answered when this settles. A class with neither this nor `onMessage` takes no sockets. */
+  /**
+   * A client opens a WebSocket; the handshake is answered when this settles. To refuse it, throw a Response (64 KiB at most) or such a
+   * MeshError; no other hook is then called for the socket. A class with neither this nor `onMessage` takes no sockets.
+   */
   onConnect?(socket: SessionSocket, request: Request): void | Promise<void>;
-  /** Text arrives as string, binary as bytes. */
+  /** Text arrives as string, binary as bytes. A MeshError that blames the client closes its socket with 1008, or 1009 for `body_too_large`. */
   onMessage?(socket: SessionSocket, message: string | Uint8Array): void | Promise<void>;
   /** Once for each socket, whoever closed it; not when the session itself ends. */
   onClose?(socket: SessionSocket, code: number, reason: string, wasClean: boolean): void | Promise<void>;
-  /** A socket broke a limit and is being closed; `onClose` follows. */
-  onError?(socket: SessionSocket, error: Error): void | Promise<void>;
+  /**
+   * An error escaped from a hook for one event, and the session goes on (see the option `uncaught`); or a socket broke a limit. The client has
+   * its answer by then; for a socket that was open `onClose` follows. An error that escapes from here is logged and no more.
+   * @param socket undefined for `fetch`
+   * @param error what was thrown, which may be anything
+   */
+  onError?(socket: SessionSocket | undefined, error: unknown, origin: ErrorOrigin): void | Promise<void>;
   /** Before an orderly end, after the requests under way; has 5 s. Never after a crash or a kill. */
   onStop?(reason: StopReason): void | Promise<void>;
 

@@ -7,7 +7,7 @@ import { flatten, headersFrom, LightResponse } from "./light-response.ts";
 import { NativeResponse } from "./native.ts";
 
 /**
- * What `fetch()` returned, as a reply. Throws `session_crashed` when it is not a Response that can be sent.
+ * What `fetch()` returned, as a reply. Throws `handler_failed` when it is not a Response that can be sent.
  * @param kind names the session kind in that error
  */
 export function replyOf(response: unknown, kind = "the session"): SessionReply {
@@ -44,10 +44,17 @@ export function responseOf(reply: SessionReply): Response {
   return new NativeResponse(body, { status, statusText, headers: headersFrom(headers) });
 }
 
-// Also responses of another copy of the fetch classes, such as the npm package undici: the same shape under another identity.
+/**
+ * Also responses of another copy of the fetch classes, such as the npm package undici: the same shape under another identity. Never throws,
+ * whatever a proxy or a getter does.
+ */
 export function isResponse(value: unknown): value is Response {
-  if (value instanceof NativeResponse) return true;
-  return typeof value === "object" && value !== null && Object.prototype.toString.call(value) === "[object Response]";
+  if (typeof value !== "object" || value === null) return false;
+  try {
+    return value instanceof NativeResponse || Object.prototype.toString.call(value) === "[object Response]";
+  } catch {
+    return false;
+  }
 }
 
 function nameOf(value: unknown): string {
@@ -57,5 +64,5 @@ function nameOf(value: unknown): string {
 }
 
 function unusable(kind: string, why: string): MeshError {
-  return new MeshError("session_crashed", `fetch() of ${kind} must return a Response; ${why}`);
+  return new MeshError("handler_failed", `fetch() of ${kind} must return a Response; ${why}`);
 }

@@ -150,6 +150,7 @@ class Flood extends Echo {
 
 /** Throws when it is told to, in a request or in a timer. */
 class Fragile extends Counter {
+  static override readonly options: SessionOptions = { uncaught: "session" };
   override fetch(request: Request) {
     if (request.url.endsWith("/throw")) throw new Error("told to crash");
     if (request.url.endsWith("/throw-later"))

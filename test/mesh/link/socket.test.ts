@@ -1,6 +1,6 @@
 import { setImmediate as turn } from "node:timers/promises";
 import { describe, expect, test } from "vitest";
-import type { CallOutcome, ClientEnd, LinkService, Served, SessionEnd } from "#mesh";
+import type { CallOutcome, ClientEnd, ConnectAnswer, LinkService, Served, SessionEnd } from "#mesh";
 import { MeshError } from "#proto";
 import { WINDOW_BYTES } from "../../../mesh/link/window.ts";
 import { FakeClient, asker, callOf, options, pair, signal } from "./loopback.ts";
@@ -51,7 +51,7 @@ async function connected(prepare: (session: FakeSession) => void = () => {}, ove
         const session = new FakeSession(client);
         prepare(session);
         made.resolve(session);
-        return { status: "reply", reply: session };
+        return { status: "reply", reply: { status: "accepted", end: session } };
       },
     },
     over,
@@ -61,9 +61,10 @@ async function connected(prepare: (session: FakeSession) => void = () => {}, ove
   return { links, listener, member, client, end, session: await made.promise };
 }
 
-function endOf(outcome: CallOutcome<SessionEnd>): SessionEnd {
-  if (outcome.status !== "reply") throw new Error(`not accepted: ${outcome.status}`);
-  return outcome.reply;
+function endOf(outcome: CallOutcome<ConnectAnswer>): SessionEnd {
+  if (outcome.status !== "reply" || outcome.reply.status !== "accepted")
+    throw new Error(`not accepted: ${outcome.status}`);
+  return outcome.reply.end;
 }
 
 async function turns(count: number): Promise<void> {
@@ -250,12 +251,12 @@ describe("a socket whose other end is lost", () => {
   });
 
   test("a client that goes away before the session accepted it ends the session's side", async () => {
-    const accept = signal<Served<SessionEnd>>();
+    const accept = signal<Served<ConnectAnswer>>();
     const made = signal<FakeSession>();
     const { links, member } = await pair({
       connect: (_, call, client) => {
         const session = new FakeSession(client);
-        call.onCancel(() => accept.resolve({ status: "reply", reply: session }));
+        call.onCancel(() => accept.resolve({ status: "reply", reply: { status: "accepted", end: session } }));
         made.resolve(session);
         return accept.promise;
       },

@@ -4,7 +4,14 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { threadId } from "node:worker_threads";
 import v8 from "node:v8";
-import { defineMesh, SessionServer, type SessionOptions, type SessionSocket, type StopReason } from "sessionmesh";
+import {
+  defineMesh,
+  MeshError,
+  SessionServer,
+  type SessionOptions,
+  type SessionSocket,
+  type StopReason,
+} from "sessionmesh";
 
 const flood: unknown[] = [];
 
@@ -78,6 +85,9 @@ class Tester extends SessionServer {
         return await new Promise(() => {});
       case "/throw":
         throw new Error("told to");
+      case "/throw-response":
+        // oxlint-disable-next-line typescript/only-throw-error -- a Response may be
+        throw new Response("short and stout", { status: 418 });
       case "/stray":
         setTimeout(() => {
           throw new Error("told to, later");
@@ -122,11 +132,18 @@ class Tester extends SessionServer {
   }
 
   override onConnect(socket: SessionSocket, request: Request): void {
-    socket.tags = [new URL(request.url).searchParams.get("tag") ?? ""];
+    const { searchParams } = new URL(request.url);
+    const refuse = searchParams.get("refuse");
+    if (refuse === "error") throw new Error("told to");
+    // oxlint-disable-next-line typescript/only-throw-error -- a Response may be
+    if (refuse === "response") throw new Response("pay first", { status: 402, headers: { "x-why": "money" } });
+    if (refuse === "forbidden" || refuse === "unauthorized") throw new MeshError(refuse, "not you");
+    socket.tags = [searchParams.get("tag") ?? ""];
     socket.send(`hello ${this.sockets().length}`);
   }
 
   override onMessage(socket: SessionSocket, message: string | Uint8Array): void {
+    if (message === "throw") throw new Error("told to");
     if (message === "close") socket.close(4000, "enough");
     else if (message === "flood") for (let at = 0; at < 100; at++) socket.send("x".repeat(100_000));
     else if (message === "spin") for (;;);
@@ -139,7 +156,7 @@ class Tester extends SessionServer {
     this.seen.push(`close ${code} ${reason} ${clean}`);
   }
 
-  override onError(_socket: SessionSocket, error: Error): void {
+  override onError(_socket: SessionSocket | undefined, error: Error): void {
     this.seen.push(error.message.replace(/^socket \S+ /, ""));
   }
 }

@@ -4,7 +4,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { describe, expect, test } from "vitest";
 import { MeshError } from "#proto";
 import { installSessionTimers } from "../../../node/session/timers.ts";
-import { World, callTo, codeOf, eventually } from "./world.ts";
+import { FakeClient, World, callTo, codeOf, eventually } from "./world.ts";
 
 // As in a worker.
 installSessionTimers();
@@ -238,14 +238,58 @@ describe.each(["shared", "thread", "process"])("a session of isolation %s", (kin
     expect(await world.text("listener/all")).toBe('["stopped drain"]');
   });
 
+  test("loses one event to an error of that event, and nothing else", async () => {
+    const world = World.open();
+    expect(await world.json(a)).toMatchObject({ count: 1 });
+    const [failing, other] = [await world.connect(a), await world.connect(a)];
+    expect(await world.error(a, "/throw")).toMatchObject({ code: "handler_failed", session: a });
+    await failing.end.message("throw");
+    await eventually(() => failing.client.closed);
+    expect(failing.client.closed).toMatchObject({
+      code: 1011,
+      reason: expect.stringContaining("onMessage() of the session failed"),
+    });
+    expect(await world.json(a)).toMatchObject({ count: 3 });
+    expect(other.client.closed).toBeUndefined();
+    expect(world.reasons(a)).toEqual([]);
+    expect(await world.json(a, "/context")).toMatchObject({
+      seen: ["started", "told to", "told to", expect.stringMatching(/^close 1011 /)],
+    });
+  });
+
+  test.each([
+    ["/socket?refuse=forbidden", "forbidden"],
+    ["/socket?refuse=unauthorized", "unauthorized"],
+    ["/socket?refuse=error", "handler_failed"],
+    ["/socket?_pk=%00", "bad_request"],
+  ])("refuses the handshake of %s with %s, and goes on", async (path, code) => {
+    const world = World.open();
+    expect(await world.json(a)).toMatchObject({ count: 1 });
+    expect(await codeOf(world.connect(a, path))).toBe(code);
+    expect(await world.json(a)).toMatchObject({ count: 2 });
+    expect(world.reasons(a)).toEqual([]);
+  });
+
+  test("answers a handshake, and a request, with the Response that it throws", async () => {
+    const world = World.open();
+    const answer = await world.host.connect(await world.started(a, "/socket?refuse=response"), new FakeClient());
+    expect(answer).toMatchObject({ status: "answered", reply: { status: 402 } });
+    if (answer.status !== "answered") throw new Error(answer.status);
+    expect(answer.reply.headers).toContain("x-why");
+    expect(String(answer.reply.body)).toBe("pay first");
+    const response = await world.fetch(a, { path: "/throw-response" });
+    expect([response.status, await response.text()]).toEqual([418, "short and stout"]);
+    expect(world.reasons(a)).toEqual([]);
+  });
+
   test("crashes alone: its request, its sockets and its name hear of it, and the next request begins anew", async () => {
     const world = World.open();
     await world.text(a);
     const { client } = await world.connect(a);
-    expect(await world.error(a, "/throw")).toMatchObject({ code: "session_crashed", session: a });
+    expect(await world.error(a, "/stray")).toMatchObject({ code: "session_crashed", session: a });
     await eventually(() => client.closed && world.reasons(a).length === 1);
     expect(client.closed).toEqual({ code: 1011, reason: "session crashed" });
-    expect(world.ended[0]).toMatchObject({ reason: "crashed", error: { message: "told to" } });
+    expect(world.ended[0]).toMatchObject({ reason: "crashed", error: { message: "told to, later" } });
     expect(await world.json(a)).toMatchObject({ count: 1 });
   });
 

@@ -128,6 +128,12 @@ export class World {
     return JSON.parse(await this.text(key, path)) as Record<string, unknown>;
   }
 
+  /** A call to a session that lives. */
+  async started(key: string, path: string): Promise<SessionCall> {
+    await this.text(key);
+    return callTo(key, { path });
+  }
+
   /** The error of a request that fails. */
   async error(key: string, path: string): Promise<MeshError> {
     try {
@@ -143,6 +149,7 @@ export class World {
     const client = new FakeClient();
     const reply = await this.host.connect(callTo(key, { path }), client);
     if (reply.status === "refused") throw reply.error;
+    if (reply.status === "answered") throw new Error(`answered with ${reply.reply.status}`);
     await eventually(() => client.sent.length > 0);
     return { client, end: reply.end };
   }

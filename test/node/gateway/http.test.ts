@@ -142,7 +142,7 @@ describe("a reply", () => {
       next = value;
       const response = await fetch(edge.url + PATH);
       expect([response.status, response.statusText]).toEqual([500, "Internal Server Error"]);
-      expect(await response.json()).toMatchObject({ code: "session_crashed" });
+      expect(await response.json()).toMatchObject({ code: "handler_failed" });
     }
   });
 

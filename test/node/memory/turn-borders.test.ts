@@ -77,7 +77,7 @@ test("what throws ends its turn too", async () => {
   }
   const { get } = startHost({ throwing: Throwing });
   watch();
-  await expect(get("throwing/a")).rejects.toThrow("crashed");
+  await expect(get("throwing/a")).rejects.toThrow("failed");
   await settle();
   expect(ran).toBeUndefined();
 });

@@ -60,6 +60,7 @@ test("a socket keeps the claims of its handshake, and they are in force in all o
     const client = new FakeClient();
     const reply = await host.connect(callBy(user), client);
     if (reply.status === "refused") throw reply.error;
+    if (reply.status === "answered") throw new Error(`answered with ${reply.reply.status}`);
     await settle();
     return { client, end: reply.end };
   };

@@ -2,7 +2,7 @@
 
 import { AsyncLocalStorage } from "node:async_hooks";
 import { beforeEach, describe, expect, test } from "vitest";
-import { MeshError, SessionServer, type SessionSocket } from "sessionmesh";
+import { MeshError, SessionServer, type SessionOptions, type SessionSocket } from "sessionmesh";
 import { callTo, codeOf, settle, startHost } from "./harness.ts";
 
 class Counter extends SessionServer {
@@ -23,6 +23,7 @@ beforeEach(() => {
 });
 
 class Faulty extends Counter {
+  static readonly options: SessionOptions = { uncaught: "session" };
   override onStop(): void {
     stops++;
   }
@@ -116,6 +117,7 @@ describe.each([
 
 test("a crash in a socket hook ends that session and nothing else", async () => {
   class Sockets extends Counter {
+    static readonly options = { uncaught: "session" } as const;
     override async onMessage(_socket: SessionSocket, message: string | Uint8Array): Promise<void> {
       await Promise.resolve();
       if (message === "fault") throw boom;

@@ -135,7 +135,16 @@ export function startHost(sessions: Record<string, SessionClass>, more: Partial<
     async get(key: string, path = "/"): Promise<string> {
       return responseOf(await send(callTo(key, { path }))).text();
     },
-    /** The error code of a request that fails. */
+    /** The error of a request that fails. */
+    async failure(key: string, path = "/"): Promise<MeshError> {
+      try {
+        await send(callTo(key, { path }));
+      } catch (error) {
+        return error as MeshError;
+      }
+      throw new Error(`${key}${path} was answered`);
+    },
+    /** Its code. */
     async code(key: string, path = "/"): Promise<string> {
       try {
         await send(callTo(key, { path }));
@@ -149,6 +158,7 @@ export function startHost(sessions: Record<string, SessionClass>, more: Partial<
       const client = new FakeClient();
       const reply = await host.connect(callTo(key, { path: "/socket" }), client);
       if (reply.status === "refused") throw reply.error;
+      if (reply.status === "answered") throw new Error(`answered with ${reply.reply.status}`);
       await settle();
       return { client, end: reply.end };
     },

@@ -109,11 +109,14 @@ test("a socket closed in onConnect is accepted, served what was sent, then close
   expect(client.closed).toEqual({ code: 4001, reason: "full" });
 });
 
-test("a close code that the protocol reserves is the session's fault", async () => {
+test("a close code that the protocol reserves is an error of that event", async () => {
   const { connect, ended } = startHost({ room: Room });
-  const { end } = await connect("room/a");
+  const { client, end } = await connect("room/a");
   await end.message("badclose");
-  expect(ended).toMatchObject([{ reason: "crashed", error: expect.any(RangeError) }]);
+  await settle();
+  expect(client.closed?.code).toBe(1011);
+  expect(seen[0]).toMatch(/^error a socket can be closed with .*, not 1006$/);
+  expect(ended).toEqual([]);
 });
 
 test("a message over the limit closes its socket with 1009 and tells the session", async () => {

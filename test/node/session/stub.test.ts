@@ -4,6 +4,7 @@ import type { SessionCall } from "#mesh";
 import { callTo, codeOf, startHost } from "./harness.ts";
 
 class Target extends SessionServer {
+  static readonly options = { uncaught: "session" } as const;
   override async fetch(request: Request): Promise<Response> {
     const url = new URL(request.url);
     if (url.pathname === "/fail") throw new Error("boom");

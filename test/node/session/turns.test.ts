@@ -22,7 +22,7 @@ class Gates {
 
 function classWith(gates: Gates, turns: "serial" | "interleaved") {
   return class extends SessionServer {
-    static readonly options = { turns };
+    static readonly options = { turns, uncaught: "session" as const };
     override async fetch(request: Request): Promise<Response> {
       await gates.pass(new URL(request.url).pathname.slice(1));
       return new Response();

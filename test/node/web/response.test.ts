@@ -190,7 +190,7 @@ describe("replyOf", () => {
     expect(reason({ a: 1 })).toBe("fetch() of counter must return a Response; it returned a plain object");
     expect(reason(new Map())).toBe("fetch() of counter must return a Response; it returned a value of Map");
     expect(reason(Response.error())).toContain("status 0");
-    expect(() => replyOf(1)).toThrow(expect.objectContaining({ code: "session_crashed" }));
+    expect(() => replyOf(1)).toThrow(expect.objectContaining({ code: "handler_failed" }));
   });
 
   it("refuses a response whose body was read", async () => {
