@@ -3,6 +3,7 @@
 import type { Claims } from "#proto";
 import type { SocketMessage } from "./socket-message.ts";
 
+/** A client's WebSocket as its session sees it. */
 export interface SessionSocket<Attachment = unknown> {
   /**
    * The client's own `?_pk=`, as `partysocket` sends it, or a random UUID. Up to the client, so it says nothing about who the client is, and
