@@ -2,6 +2,7 @@
 
 import { MeshError, isKind } from "#proto";
 import type { Authorize, BeforeHook, KindHooks } from "./admission.ts";
+import { slipOf, type CheckedClass } from "./checked-class.ts";
 import { resolveOptions, type ResolvedOptions } from "./options.ts";
 import { SessionServer, type SessionClass } from "./server.ts";
 import type { MeshSessions } from "./stub.ts";
@@ -36,6 +37,11 @@ export interface MeshDefinition {
    * /sessions/:kind`, and `mesh.route`. Not what the application's own `fetch` sends through a stub: that code judges for itself.
    */
   readonly authorize?: Authorize;
+}
+
+/** The sessions of a definition, each class without a fault that the compiler can see. */
+interface CheckedSessions<Sessions> {
+  readonly sessions: { readonly [Kind in keyof Sessions]: CheckedClass<Sessions[Kind]> };
 }
 
 /** Made by `defineMesh` only. */
@@ -83,7 +89,9 @@ export class MeshApplication {
 }
 
 /** Throws `bad_app` with what to change. */
-export function defineMesh(definition: MeshDefinition): MeshApplication {
+export function defineMesh<Sessions extends MeshDefinition["sessions"]>(
+  definition: MeshDefinition & CheckedSessions<Sessions>,
+): MeshApplication {
   const { sessions, fetch, authorize, ...others } = fieldsOf(definition);
   for (const name of Object.keys(others))
     throw bad(`defineMesh takes { sessions, fetch, authorize }; it knows no "${name}"`);
@@ -105,6 +113,8 @@ export function defineMesh(definition: MeshDefinition): MeshApplication {
       if (kind.server === server)
         throw bad(`sessions.${name} and sessions.${other} are the same class; extend it once for each kind`);
     }
+    const slip = slipOf(server, SessionServer.prototype);
+    if (slip !== undefined) throw bad(`class ${server.name}: ${slip}`);
     kinds.set(name, { name, server, options: resolveOptions(server.name, server.options), hooks: hooksOf(server) });
   }
   if (kinds.size === 0) throw bad("defineMesh: sessions must name at least one kind, for example { counter: Counter }");

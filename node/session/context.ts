@@ -6,7 +6,7 @@ import type { SessionSocket } from "./socket.ts";
 import type { MeshSessions } from "./stub.ts";
 
 /** `this.ctx`: what a session knows and may do. */
-export interface SessionContext {
+export interface SessionContext<Attachment = unknown> {
   readonly id: { readonly kind: string; readonly name: string };
   /** Id of the node that hosts the session. */
   readonly node: string;
@@ -30,7 +30,7 @@ export interface SessionContext {
   /** Throws `bad_app`: this session's kind keeps no storage. */
   readonly storage: never;
   /** Open sockets, all or those with the tag. */
-  sockets(tag?: string): SessionSocket[];
+  sockets(tag?: string): SessionSocket<Attachment>[];
   /** Keeps the session from idling until the promise settles. A rejection crashes the session. */
   waitUntil(promise: Promise<unknown>): void;
   /** Events wait until `fn` settles, for 30 s at most. An error crashes the session. */

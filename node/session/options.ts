@@ -59,6 +59,15 @@ export interface SessionOptions {
   };
 }
 
+/** Options as a class has them that was written without `as const`: its words are any strings to the compiler. */
+export type WrittenOptions = Widened<SessionOptions>;
+
+type Widened<Value> = Value extends string
+  ? string
+  : Value extends object
+    ? { readonly [Key in keyof Value]: Widened<Value[Key]> }
+    : Value;
+
 /** The options of a class with every default filled in. */
 export interface ResolvedOptions {
   readonly isolation: Isolation;

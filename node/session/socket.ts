@@ -12,7 +12,7 @@ export interface SessionSocket<Attachment = unknown> {
   readonly id: string;
   /** For `sockets(tag)` and `broadcast(..., { tag })`; assign a new list to change them. */
   tags: readonly string[];
-  /** Whatever the session wants to remember about the client. */
+  /** Whatever the session wants to remember about the client; undefined until it is assigned. */
   attachment: Attachment;
   /** The URL of the request that opened it. */
   readonly url: string;
