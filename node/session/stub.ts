@@ -1,12 +1,14 @@
 // Stubs: how code asks another session, wherever it lives. A stub is an address; it holds no connection and costs nothing to make.
 
-import { MeshError, encodeClaims, parseSessionId, type Claims, type HeaderList, type SessionId } from "#proto";
-import { SessionCall, type Lease, type SessionReply } from "#mesh";
+import { MeshError, parseSessionId, type Claims, type SessionId } from "#proto";
+import type { Lease, SessionCall, SessionReply } from "#mesh";
 import { acceptUpgrade, responseOf } from "../web/web.ts";
+import { answerBody } from "./answer-body.ts";
 import { current, outside } from "./current.ts";
 import type { SessionClass } from "./server.ts";
+import { callOf } from "./stub-call.ts";
 import { turns } from "./turns.ts";
-import { afterVisit, visitor } from "./visiting.ts";
+import { afterVisit } from "./visiting.ts";
 
 /** How a session is addressed. */
 export interface StubOptions {
@@ -24,7 +26,7 @@ export interface MeshStub {
   readonly id: { readonly kind: string; readonly name: string };
   /**
    * Like the global `fetch`; a path such as "/items?page=2" is enough. Rejects with MeshError when the session could not answer, with
-   * the signal's reason when it was aborted.
+   * the signal's reason when it was aborted. Aborted later, the body fails with that reason, and so does the other session's `request.signal`.
    */
   fetch(input: string | URL | Request, init?: RequestInit): Promise<Response>;
 }
@@ -42,11 +44,6 @@ export interface StubServices {
   readonly lease: Lease;
 }
 
-/** What a path alone is relative to. */
-const BASE_URL = "http://mesh";
-/** To the head of the response; the session's own `requestTimeoutMs` may be shorter. */
-const STUB_TIMEOUT_MS = 30_000;
-
 export function createStubs(services: StubServices): MeshSessions {
   return {
     session: (kind, name, options = {}) => {
@@ -63,7 +60,8 @@ async function fetchFrom(
   input: string | URL | Request,
   init: RequestInit | undefined,
 ): Promise<Response> {
-  const { call, signal } = callOf(id, options, input, init);
+  const given = callOf(id, options, input, init);
+  const { call, signal } = given instanceof Promise ? await given : given;
   if (input instanceof Request && input.headers.get("upgrade")?.toLowerCase() === "websocket")
     return acceptUpgrade(call);
   // A request to another session is an output like any other: none leaves after the caller's end or without the lease.
@@ -76,71 +74,21 @@ async function fetchFrom(
   }
   signal?.throwIfAborted();
   const answered = turns.alone(outside(() => afterVisit(async () => services.callSession(call))));
-  if (signal === null) return responseOf(await answered);
+  if (signal === null) return responseOf(await answered, call.method);
   const { promise: aborted, reject } = Promise.withResolvers<never>();
-  const onAbort = (): void => {
+  const cancel = (): void =>
     call.cancel(new MeshError("cancelled", "the caller aborted the request", { session: id.key }));
+  const onAbort = (): void => {
+    cancel();
     reject(signal.reason);
   };
   signal.addEventListener("abort", onAbort, { once: true });
   try {
-    return responseOf(await Promise.race([answered, aborted]));
+    const reply = await Promise.race([answered, aborted]);
+    const { body } = reply;
+    if (!(body instanceof ReadableStream) || call.method === "HEAD") return responseOf(reply, call.method);
+    return responseOf({ ...reply, body: answerBody(body, { signal, aborted: cancel }) });
   } finally {
     signal.removeEventListener("abort", onAbort);
   }
-}
-
-function callOf(
-  id: SessionId,
-  { onlyIfActive = false, claims: given }: StubOptions,
-  input: string | URL | Request,
-  init: RequestInit | undefined,
-): { call: SessionCall; signal: AbortSignal | null } {
-  // The application's own `fetch` hands a client's request on; a session asks for itself.
-  const ip = visitor()?.ip ?? "";
-  const claims = given === undefined ? undefined : encodeClaims(given);
-  const base = { id, onlyIfActive, timeoutMs: STUB_TIMEOUT_MS, ip, claims };
-  const plain = input instanceof Request ? undefined : plainBody(init?.body);
-  if (plain === undefined) {
-    // Forms, blobs and streams bring a content type and an encoding of their own: the standard class knows them all.
-    const request =
-      input instanceof Request && init === undefined
-        ? input
-        : new Request(input instanceof Request ? input : new URL(input, BASE_URL), { ...init, ...STREAMS });
-    const { method, url, body } = request;
-    return {
-      call: new SessionCall({ ...base, method, url, headers: flat(request.headers), body }),
-      signal: request.signal,
-    };
-  }
-  const headers = new Headers(init?.headers);
-  if (typeof init?.body === "string" && !headers.has("content-type")) {
-    headers.set("content-type", "text/plain;charset=UTF-8");
-  }
-  const method = (init?.method ?? "GET").toUpperCase();
-  if (plain.body !== null && (method === "GET" || method === "HEAD")) {
-    throw new TypeError(`a ${method} request cannot have a body`);
-  }
-  const url = new URL(input instanceof Request ? input.url : input, BASE_URL).href;
-  return {
-    call: new SessionCall({ ...base, method, url, headers: flat(headers), body: plain.body }),
-    signal: init?.signal ?? null,
-  };
-}
-
-/** A body that is whole already can be sent again when nothing of it was used; a stream cannot. */
-function plainBody(body: unknown): { body: Uint8Array | null } | undefined {
-  if (body === undefined || body === null) return { body: null };
-  if (typeof body === "string") return { body: Buffer.from(body) };
-  if (body instanceof ArrayBuffer) return { body: new Uint8Array(body) };
-  return body instanceof Uint8Array ? { body } : undefined;
-}
-
-/** Node asks for this where a body is a stream. */
-const STREAMS = { duplex: "half" } as const;
-
-function flat(headers: Headers): HeaderList {
-  const list: string[] = [];
-  for (const [name, value] of headers) list.push(name, value);
-  return list;
 }

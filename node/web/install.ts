@@ -1,9 +1,11 @@
 // Puts the light classes in the place of the global ones. Done once a process, before application code is loaded; code that
 // took the native classes earlier goes on working, since instances of both have one prototype.
 
+import { noteDecoded } from "./decoded.ts";
 import { LightResponse } from "./light-response.ts";
 import { nativeFetch, NativeRequest, NativeResponse } from "./native.ts";
 import { unwrapRequest } from "./lazy-request.ts";
+import { noteWhole } from "./whole-body.ts";
 
 /** Replaces `Response`, and lets `Request` and `fetch` take the requests that sessions are given. Idempotent. */
 export function installWebClasses(): void {
@@ -19,7 +21,9 @@ export function installWebClasses(): void {
 const SessionRequest: typeof Request = new Proxy(NativeRequest, {
   construct(native, parameters: unknown[], target) {
     if (parameters.length > 0) parameters[0] = unwrapRequest(parameters[0]);
-    return Reflect.construct(native, parameters, target);
+    const made: Request = Reflect.construct(native, parameters, target);
+    noteWhole(made, parameters[0], parameters[1]);
+    return made;
   },
 });
 
@@ -57,5 +61,5 @@ function jsonMethod(): typeof Response.json {
 const sessionFetch: typeof fetch = function fetch(input, ...init) {
   // The first is what undici wants, or something for it to refuse.
   // oxlint-disable-next-line typescript/no-unsafe-type-assertion
-  return nativeFetch(unwrapRequest(input) as RequestInfo, ...init);
+  return nativeFetch(unwrapRequest(input) as RequestInfo, ...init).then(noteDecoded);
 };

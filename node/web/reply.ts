@@ -2,6 +2,7 @@
 
 import type { SessionReply } from "#mesh";
 import { MeshError } from "#proto";
+import { isDecoded } from "./decoded.ts";
 import { isHopByHop } from "./hop-by-hop.ts";
 import { flatten, headersFrom, LightResponse } from "./light-response.ts";
 import { NativeResponse } from "./native.ts";
@@ -20,24 +21,43 @@ export function replyOf(response: unknown, kind = "the session"): SessionReply {
   if (response.bodyUsed || response.body?.locked === true)
     throw unusable(kind, "the body of this one was read already");
   if (response.status < 200 || response.status > 599) throw unusable(kind, `this one has status ${response.status}`);
+  const headers = flatten(response.headers);
   return {
     status: response.status,
     statusText: response.statusText,
-    headers: flatten(response.headers),
+    headers: isDecoded(response) ? withoutCoding(headers) : headers,
     body: response.body,
   };
 }
 
-/** A reply as a Response, for the callers of stubs. */
-export function responseOf(reply: SessionReply): Response {
+function withoutCoding(headers: readonly string[]): string[] {
+  const kept: string[] = [];
+  for (let at = 0; at + 1 < headers.length; at += 2) {
+    const name = headers[at] ?? "";
+    if (name !== "content-encoding" && name !== "content-length") kept.push(name, headers[at + 1] ?? "");
+  }
+  return kept;
+}
+
+/** A reply as a Response, for the callers of stubs. An answer to HEAD has the length of the body that it lacks. */
+export function responseOf(reply: SessionReply, method = "GET"): Response {
   const { status, statusText, body } = reply;
   const headers: string[] = [];
   for (let at = 0; at + 1 < reply.headers.length; at += 2) {
     const name = (reply.headers[at] ?? "").toLowerCase();
     if (!isHopByHop(name)) headers.push(name, reply.headers[at + 1] ?? "");
   }
-  if (status === 204 || status === 205 || status === 304)
+  if (status === 204 || status === 205 || status === 304 || method === "HEAD") {
+    if (body instanceof ReadableStream) body.cancel().catch(() => undefined);
+    else if (
+      method === "HEAD" &&
+      body !== null &&
+      !headers.some((text, at) => at % 2 === 0 && text === "content-length")
+    ) {
+      headers.push("content-length", String(Buffer.byteLength(body)));
+    }
     return LightResponse.fromReply(status, statusText, headers, null);
+  }
   if (body === null || typeof body === "string" || body instanceof Uint8Array) {
     return LightResponse.fromReply(status, statusText, headers, body);
   }

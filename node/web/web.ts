@@ -4,6 +4,7 @@
 export { requestOf, type RequestParts } from "./lazy-request.ts";
 export { acceptedCallOf, acceptUpgrade, flatten } from "./light-response.ts";
 export { installWebClasses } from "./install.ts";
-export { tooLarge } from "./body.ts";
+export { copyBytes, tooLarge } from "./body.ts";
 export { isHopByHop } from "./hop-by-hop.ts";
 export { isResponse, replyOf, responseOf } from "./reply.ts";
+export { hasWholeBody } from "./whole-body.ts";

@@ -71,6 +71,16 @@ class Tester extends SessionServer {
         });
         return new Response(`${other.status} ${other.headers.get("x-method")} ${await other.text()}`);
       }
+      case "/abort-ask":
+        return new Response(await this.#abortAsk(searchParams.get("kind") ?? ""));
+      case "/watched":
+        request.signal.addEventListener("abort", () => this.seen.push("aborted"));
+        return new Response(
+          new ReadableStream({
+            pull: (controller) => controller.enqueue(Buffer.from("chunk")),
+            cancel: () => void this.seen.push("cancelled"),
+          }),
+        );
       case "/inactive":
         await this.ctx.mesh.session("listener", "nobody", { onlyIfActive: true }).fetch("/");
         return new Response("active");
@@ -129,6 +139,18 @@ class Tester extends SessionServer {
         return Response.json(Math.round(v8.getHeapStatistics().heap_size_limit / 1024 / 1024));
     }
     return new Response("?", { status: 404 });
+  }
+
+  /** Reads a little of another session's answer, and aborts: what the reader gets then. */
+  async #abortAsk(kind: string): Promise<string> {
+    const controller = new AbortController();
+    const { signal } = controller;
+    const answer = await this.ctx.mesh.session(kind, "watched").fetch("/watched", { signal });
+    const reader = answer.body?.getReader();
+    const { value } = (await reader?.read()) ?? {};
+    controller.abort(new RangeError("enough"));
+    const end = await reader?.read().then(String, String);
+    return `${Buffer.from(value ?? []).toString()}, ${end}`;
   }
 
   override onConnect(socket: SessionSocket, request: Request): void {

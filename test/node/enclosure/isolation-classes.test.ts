@@ -168,6 +168,17 @@ describe.each(["shared", "thread", "process"])("a session of isolation %s", (kin
     expect(await world.text(a, `/ask?kind=${other}`)).toBe("201 PUT asked");
   });
 
+  test.each(["shared", "thread", "process"])(
+    "aborts the body of a session of isolation %s, which hears of it",
+    async (other) => {
+      const world = World.open();
+      expect(await world.text(a, `/abort-ask?kind=${other}`)).toBe("chunk, RangeError: enough");
+      await eventually(async () => (await world.text(`${other}/watched`, "/context")).includes("aborted"));
+      const { seen } = await world.json(`${other}/watched`, "/context");
+      expect(seen).toEqual(expect.arrayContaining(["aborted", "cancelled"]));
+    },
+  );
+
   test("holds its events while it blocks them", async () => {
     const world = World.open();
     await world.text(a);

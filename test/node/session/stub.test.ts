@@ -133,6 +133,99 @@ test("an aborted call rejects with the signal's reason and cancels the other sid
   expect(ended).toEqual([]);
 });
 
+test("the body of an answer fails with the signal's reason, and the session that makes it is told", async () => {
+  const told: string[] = [];
+  class Source extends SessionServer {
+    override fetch(request: Request): Response {
+      request.signal.addEventListener("abort", () => told.push("signal"));
+      const pull = (controller: ReadableStreamDefaultController): void => controller.enqueue(Buffer.from("more"));
+      return new Response(new ReadableStream({ pull, cancel: () => void told.push("stream") }));
+    }
+  }
+  const outcomes: unknown[] = [];
+  const mesh: ReturnType<typeof startHost> = startHost({ source: Source, caller: Caller });
+  script = async ({ ctx }) => {
+    const stub = ctx.mesh.session("source", "x");
+    for (const when of ["before it is read", "while nobody reads", "while it is read"]) {
+      const controller = new AbortController();
+      const answer = await stub.fetch("/", { signal: controller.signal });
+      const reader = answer.body?.getReader();
+      if (when !== "before it is read") outcomes.push(Buffer.from((await reader?.read())?.value ?? []).toString());
+      const reading = when === "while it is read" ? reader?.read() : undefined;
+      await reading;
+      controller.abort(new RangeError(when));
+      outcomes.push(await reader?.read().then(() => "went on", String));
+    }
+    const controller = new AbortController();
+    const whole = await ctx.mesh.session("caller", "y").fetch("/", { signal: controller.signal });
+    controller.abort();
+    outcomes.push(await whole.text());
+  };
+  const first = script;
+  script = async (self) => (self.ctx.id.name === "y" ? "whole" : first(self));
+  await mesh.get("caller/a");
+  expect(outcomes).toEqual([
+    "RangeError: before it is read",
+    "more",
+    "RangeError: while nobody reads",
+    "more",
+    "RangeError: while it is read",
+    '"whole"',
+  ]);
+  await new Promise((resolve) => setImmediate(resolve));
+  expect(told.toSorted()).toEqual(["signal", "signal", "signal", "stream", "stream", "stream"]);
+  expect(mesh.ended).toEqual([]);
+});
+
+test("typed bodies arrive whole, with their type and their length", async () => {
+  const { answer, calls } = run(async ({ ctx }) => {
+    const stub = ctx.mesh.session(Target, "x");
+    const form = new FormData();
+    form.append("file", new File(["content"], "a.txt"));
+    const bodies = ["text", new Blob(["blob"], { type: "text/css" }), new URLSearchParams({ a: "1" }), form];
+    const more = [new Uint16Array(2), new DataView(new ArrayBuffer(3)), new ArrayBuffer(1), Buffer.from("b")];
+    const types: unknown[] = [];
+    for (const body of [...bodies, ...more]) {
+      for (const made of [{ body }, { request: new Request("http://mesh/", { method: "POST", body }) }]) {
+        const response = await stub.fetch(
+          made.request ?? "/",
+          made.request === undefined ? { method: "PUT", ...made } : undefined,
+        );
+        const { type, body: text } = (await response.json()) as { type: string | null; body: string };
+        types.push(type?.replace(/boundary=.*/, ""), text.length > 0);
+      }
+    }
+    return types;
+  });
+  const types = ["text/plain;charset=UTF-8", "text/css", "application/x-www-form-urlencoded;charset=UTF-8"];
+  const all = [...types, "multipart/form-data; ", undefined, undefined, undefined, undefined];
+  expect(await answer()).toEqual(all.flatMap((type) => [type ?? null, true, type ?? null, true]));
+  expect(calls).toHaveLength(16);
+  for (const { body, headers } of calls) {
+    expect(body).toBeInstanceOf(Uint8Array);
+    expect(headers.filter((_, at) => at % 2 === 0 && headers[at] === "content-length")).toHaveLength(1);
+    expect(headers[headers.indexOf("content-length") + 1]).toBe(String((body as Uint8Array).byteLength));
+  }
+});
+
+test("a body that the caller changes after the call arrives as it was", async () => {
+  const { answer } = run(async ({ ctx }) => {
+    const body = Buffer.from("before");
+    const answered = ctx.mesh.session(Target, "x").fetch("/", { method: "PUT", body });
+    body.fill("x");
+    return ((await (await answered).json()) as { body: string }).body;
+  });
+  expect(await answer()).toBe("before");
+});
+
+test("HEAD has the headers of the answer and no body", async () => {
+  const { answer } = run(async ({ ctx }) => {
+    const response = await ctx.mesh.session(Target, "x").fetch("/", { method: "HEAD" });
+    return [response.status, response.body, await response.text(), Number(response.headers.get("content-length")) > 20];
+  });
+  expect(await answer()).toEqual([200, null, "", true]);
+});
+
 test("an ended session calls nobody", async () => {
   const gate = Promise.withResolvers<void>();
   let code = "";

@@ -1,4 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
+import { gzipSync } from "node:zlib";
 import { SessionCall } from "#mesh";
 import { parseSessionId } from "#proto";
 import { acceptedCallOf, acceptUpgrade, installWebClasses, replyOf, responseOf } from "../../../node/web/web.ts";
@@ -176,6 +179,40 @@ describe("replyOf", () => {
   it("streams native responses", async () => {
     const { body } = replyOf(new Native("native"));
     expect(body).toBeInstanceOf(ReadableStream);
+  });
+
+  it("sends an answer of fetch that was packed as what it was unpacked to", async () => {
+    const packed = gzipSync("unpacked");
+    const server = createServer((request, outgoing) => {
+      const coding = request.url === "/odd" ? "odd" : "gzip";
+      outgoing.writeHead(200, { "content-encoding": coding, "content-length": packed.byteLength, etag: "1" });
+      outgoing.end(request.method === "HEAD" ? undefined : packed);
+    });
+    await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+    const origin = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+    const sent = async (response: Response): Promise<unknown> => {
+      const { headers, body } = replyOf(response);
+      const names = headers.filter((_, at) => at % 2 === 0);
+      return [
+        names.includes("content-encoding"),
+        names.includes("content-length"),
+        names.includes("etag"),
+        await new Native(body as BodyInit).text(),
+      ];
+    };
+    const answer = await fetch(origin);
+    const again = await fetch(origin);
+    const unpacked = [false, false, true, "unpacked"];
+    expect(await sent((await fetch(origin)).clone())).toEqual(unpacked);
+    expect(await sent(answer)).toEqual(unpacked);
+    expect(await sent(new Response(again.body, again))).toEqual(unpacked);
+    // What nobody unpacked is sent as it is: another coding, no body, bytes that the application packed.
+    expect(await sent(await fetch(`${origin}/odd`))).toEqual([true, true, true, expect.any(String)]);
+    expect(await sent(await fetch(origin, { method: "HEAD" }))).toEqual([true, true, true, ""]);
+    const own = new Response(new Blob([packed]).stream(), { headers: { "content-encoding": "gzip" } });
+    expect(await sent(own)).toEqual([true, false, false, expect.any(String)]);
+    server.closeAllConnections();
+    server.close();
   });
 
   it("says what came instead of a Response, and from where", () => {
