@@ -4,6 +4,7 @@
 import { readFileSync } from "node:fs";
 import os from "node:os";
 import { MeshError, isNodeId, oneOf, type NodeRole } from "#proto";
+import { TrustedProxies, type ProxyHeaders } from "./gateway/trusted-proxies.ts";
 
 export interface NodeConfig {
   /** Name of the mesh: nodes with the same name and registry form one. MESH_NAME. */
@@ -77,6 +78,14 @@ export interface NodeConfig {
   readonly threadsMax: number;
   /** The same for isolation `process`; each costs some 40 MB. MESH_PROCESSES_MAX. */
   readonly processesMax: number;
+  /**
+   * Proxies in front of the gateway, as addresses and ranges with commas between; none by default. What they say in headers is believed: the client's
+   * address, and that it came by https and to which host. Too narrow: `request.url` says http and every client has the proxy's address. Too
+   * wide: clients in the range choose their own address. MESH_TRUSTED_PROXIES.
+   */
+  readonly trustedProxies: readonly string[];
+  /** What they write: `x-forwarded` for X-Forwarded-For, -Proto and -Host, `forwarded` for Forwarded (RFC 7239). MESH_PROXY_HEADERS. */
+  readonly proxyHeaders: ProxyHeaders;
   /** `json` for machines, `text` for people. MESH_LOG. */
   readonly log: "json" | "text";
 }
@@ -104,6 +113,7 @@ export const configDefaults = {
   memoryPatienceMs: 30_000,
   threadsMax: 64,
   processesMax: 16,
+  proxyHeaders: "x-forwarded",
   log: "text",
 } as const;
 
@@ -141,6 +151,8 @@ export function configFromEnv(env: Readonly<Record<string, string | undefined>>,
     memoryPatienceMs: whole(env, "MESH_MEMORY_PATIENCE_MS", configDefaults.memoryPatienceMs),
     threadsMax: whole(env, "MESH_THREADS_MAX", configDefaults.threadsMax),
     processesMax: whole(env, "MESH_PROCESSES_MAX", configDefaults.processesMax),
+    trustedProxies: listFrom(env["MESH_TRUSTED_PROXIES"] ?? ""),
+    proxyHeaders: choice(env, "MESH_PROXY_HEADERS", ["x-forwarded", "forwarded"], configDefaults.proxyHeaders),
     log: choice(env, "MESH_LOG", ["json", "text"], configDefaults.log),
   });
 }
@@ -181,6 +193,8 @@ export function checkConfig(config: NodeConfig): NodeConfig {
   if (config.memoryMarkPercent < 10 || config.memoryMarkPercent > 95) {
     throw bad(`MESH_MEMORY_MARK must be 10 to 95 percent, not ${config.memoryMarkPercent}`);
   }
+  // Its constructor is the check.
+  new TrustedProxies(config.trustedProxies, config.proxyHeaders);
   return config;
 }
 
@@ -205,6 +219,13 @@ function labelsFrom(text: string): Record<string, string> {
         return [key, value];
       }),
   );
+}
+
+function listFrom(text: string): string[] {
+  return text
+    .split(",")
+    .map((part) => part.trim())
+    .filter((part) => part !== "");
 }
 
 function whole(env: Readonly<Record<string, string | undefined>>, name: string, fallback: number): number {

@@ -29,6 +29,7 @@ import { matchSessionPath } from "./session-path.ts";
 import { isHealthCheck, NO_BODY, resolve, type BodySource, type Routing } from "./routes.ts";
 import { SMALL_BODY_BYTES_MAX, SmallBody } from "./small-body.ts";
 import { TornRequest, type FailTorn } from "./torn-request.ts";
+import type { TrustedProxies } from "./trusted-proxies.ts";
 import { checkHandshake, Joining, responseOn, WebSocketServers } from "./upgrade.ts";
 
 export type { EdgeApplication, GatewayRouter } from "./port.ts";
@@ -41,6 +42,8 @@ export interface GatewayOptions {
   /** Stubs for the application's `fetch`. */
   readonly sessions?: MeshSessions;
   readonly limits?: Partial<GatewayLimits>;
+  /** In front of the gateway. Undefined: none. */
+  readonly proxies?: TrustedProxies | undefined;
 }
 
 export interface GatewayStats {
@@ -81,6 +84,7 @@ const ignore = (): void => {};
 class HttpGateway implements Gateway {
   readonly #router: GatewayRouter;
   readonly #log: Log;
+  readonly #proxies: TrustedProxies | undefined;
   readonly #routing: Routing;
   readonly #application: ApplicationRouter | undefined;
   readonly #server: Server;
@@ -96,8 +100,9 @@ class HttpGateway implements Gateway {
   #closed: Promise<void> | undefined;
   #whenIdle: (() => void) | undefined;
 
-  constructor({ router, log, application, sessions, limits }: GatewayOptions) {
+  constructor({ router, log, application, sessions, limits, proxies }: GatewayOptions) {
     this.#router = router;
+    this.#proxies = proxies;
     this.#log = log;
     const door = new Door({
       authorize: application?.authorize,
@@ -150,7 +155,7 @@ class HttpGateway implements Gateway {
   #serve(request: IncomingMessage, response: ServerResponse, continueWith: ServerResponse | undefined): void {
     this.#requests++;
     try {
-      const head = readHead(request);
+      const head = readHead(request, this.#proxies);
       if (head.bodyBytes === 0) {
         this.#dispatch(request, response, head, undefined, NO_BODY);
       } else if (head.bodyBytes > 0 && head.bodyBytes <= SMALL_BODY_BYTES_MAX && continueWith === undefined) {
@@ -267,7 +272,7 @@ class HttpGateway implements Gateway {
 
   /** The call that a WebSocket is for; undefined when the request was answered in another way. */
   async #resolveUpgrade(request: IncomingMessage, answer: () => Exchange): Promise<SessionCall | undefined> {
-    const head = readHead(request);
+    const head = readHead(request, this.#proxies);
     if (this.#application !== undefined) {
       const answered = await this.#application.answerUpgrade(head, request.socket);
       if (answered.status === "upgrade") return answered.call;

@@ -2,8 +2,8 @@
 // URL must be the one a session's `new URL(request.url)` shows: a path that is routed one way and read another is a hole.
 
 import type { IncomingMessage } from "node:http";
-import type { Socket } from "node:net";
 import { MeshError, type HeaderList } from "#proto";
+import { addressOf, type Origin, type TrustedProxies } from "./trusted-proxies.ts";
 
 export interface RequestHead {
   readonly method: string;
@@ -30,10 +30,11 @@ const HOST = /^(?:[A-Za-z0-9._~%-]+|\[[0-9A-Fa-f:.]+\])(?::\d{1,5})?$/;
 
 // Nearly all requests of a gateway name one host: its check and its prefix are done once.
 let knownHost = "";
+let knownProtocol: Origin["protocol"] = "http";
 let knownBase = "";
 
-/** Throws `bad_request`. */
-export function readHead(request: IncomingMessage): RequestHead {
+/** Without `proxies` what headers say about them is only a header. Throws `bad_request`. */
+export function readHead(request: IncomingMessage, proxies: TrustedProxies | undefined): RequestHead {
   const headers = request.rawHeaders;
   const target = request.url ?? "/";
   const method = request.method ?? "GET";
@@ -59,28 +60,26 @@ export function readHead(request: IncomingMessage): RequestHead {
   if (Number.isNaN(bodyBytes)) throw bad("Content-Length is not a number");
   // The classes of the fetch standard know no such requests.
   if (method === "TRACE" || method === "CONNECT") throw bad(`${method} is not served`);
-  if (host !== knownHost) {
+  const origin = proxies?.originOf(request);
+  const protocol = origin?.protocol ?? "http";
+  if (origin?.host !== undefined) host = origin.host;
+  if (host !== knownHost || protocol !== knownProtocol) {
     if (!HOST.test(host)) throw bad("the Host header is not a host name with an optional port");
     knownHost = host;
-    knownBase = `http://${host}`;
+    knownProtocol = protocol;
+    knownBase = `${protocol}://${host}`;
   }
-  const ip = addressOf(request.socket);
+  const ip = origin?.ip ?? addressOf(request.socket);
   if (!UNUSUAL.test(target) && target.charCodeAt(0) === SLASH) {
     return { method, url: knownBase + target, target, headers, bodyBytes, ip };
   }
   const url = URL.parse(target.startsWith("/") ? knownBase + target : target);
-  if (url === null || url.protocol !== "http:") throw bad(`"${target.slice(0, 80)}" is not a path that is served here`);
+  if (url === null || (url.protocol !== "http:" && url.protocol !== `${protocol}:`))
+    throw bad(`"${target.slice(0, 80)}" is not a path that is served here`);
+  url.protocol = protocol;
   url.hash = "";
   return { method, url: url.href, target: url.pathname + url.search, headers, bodyBytes, ip };
 }
-
-/** Node keeps it once it was asked. An IPv4 client of a socket for both families is an IPv4 client. */
-function addressOf(socket: Socket): string {
-  const address = socket.remoteAddress ?? "";
-  return address.startsWith(MAPPED) ? address.slice(MAPPED.length) : address;
-}
-
-const MAPPED = "::ffff:";
 
 const SLASH = 47;
 

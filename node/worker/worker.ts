@@ -14,6 +14,7 @@ import {
 } from "#mesh";
 import { Enclosures, joinHosts } from "../enclosure/enclosures.ts";
 import { createGateway, type Gateway, type GatewayRouter } from "../gateway/gateway.ts";
+import { TrustedProxies } from "../gateway/trusted-proxies.ts";
 import type { FromWorker, ToWorker, WorkerBoot, WorkerQuery } from "../ipc.ts";
 import { createLog, type Log } from "../log.ts";
 import type { MeshApplication } from "../session/application.ts";
@@ -137,6 +138,8 @@ export class WorkerServer {
       sessions: this.#host.stubs,
       router: this.#gatewayRouter(application),
       log: this.#log,
+      proxies:
+        config.trustedProxies.length === 0 ? undefined : new TrustedProxies(config.trustedProxies, config.proxyHeaders),
     });
     this.#meter = new LoadMeter(index, () => this.#host.size);
     this.#guard = new WorkerGuard({

@@ -57,7 +57,7 @@ export interface Edge extends AsyncDisposable {
 
 export async function edgeWith(
   sessions: FakeSessions,
-  more: Pick<GatewayOptions, "application" | "sessions" | "limits"> = {},
+  more: Pick<GatewayOptions, "application" | "sessions" | "limits" | "proxies"> = {},
 ): Promise<Edge> {
   const router = fakeRouter(sessions);
   const logged: string[] = [];
