@@ -13,6 +13,8 @@ export interface Pace {
   readonly idleSessions: number;
   /** Idle sockets whose memory is counted. */
   readonly idleSockets: number;
+  /** Clients that come at once. */
+  readonly crowd: number;
 }
 
 /** Many short rounds: what else goes on in the machine comes and goes in seconds, and the median leaves it out. */
@@ -24,6 +26,7 @@ export const fullPace: Pace = {
   sockets: 1_000,
   idleSessions: 200_000,
   idleSockets: 5_000,
+  crowd: 10_000,
 };
 
 /** Shows that everything runs; its figures mean little. */
@@ -35,6 +38,7 @@ export const quickPace: Pace = {
   sockets: 100,
   idleSessions: 5_000,
   idleSockets: 200,
+  crowd: 500,
 };
 
 /** One round: a profile needs samples more than medians, and workers that end soon enough to write it, with few sessions to stop. */

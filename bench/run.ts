@@ -15,6 +15,7 @@ import { hopOverTcp, hopOverUnixSocket, socketHop } from "./scenarios/hop.ts";
 import { localHit } from "./scenarios/local-hit.ts";
 import { sessionMemory, socketMemory } from "./scenarios/memory.ts";
 import { newSession } from "./scenarios/new-session.ts";
+import { wsConnect } from "./scenarios/ws-connect.ts";
 import { wsEcho } from "./scenarios/ws-echo.ts";
 
 const SCENARIOS: readonly Scenario[] = [
@@ -24,6 +25,7 @@ const SCENARIOS: readonly Scenario[] = [
   hopOverTcp,
   wsEcho,
   socketHop,
+  wsConnect,
   sessionMemory,
   socketMemory,
 ];

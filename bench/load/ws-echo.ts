@@ -19,14 +19,19 @@ const FRAME = Buffer.concat([
 const EMPTY = Buffer.alloc(0);
 /** Handshakes under way at once: more would overflow a listener's backlog. */
 const OPENING_MAX = 64;
+/** The same for a crowd that is timed: enough that the server never waits for us. */
+const CROWD_WIDTH = 512;
 /** Latencies are kept to 0.05 ms, up to 5 s. */
 const BUCKETS_PER_MS = 20;
 const BUCKETS = 5_000 * BUCKETS_PER_MS;
 
 export type ToLoad =
   | { readonly type: "open"; readonly port: number; readonly paths: readonly string[]; readonly sockets: number }
-  | { readonly type: "run"; readonly seconds: number };
-export type FromLoad = "open" | LoadResult | { readonly failed: string };
+  | { readonly type: "run"; readonly seconds: number }
+  /** As many as that, as fast as they are taken. */
+  | { readonly type: "connect"; readonly port: number; readonly paths: readonly string[]; readonly sockets: number }
+  | { readonly type: "close" };
+export type FromLoad = "open" | "closed" | LoadResult | { readonly failed: string };
 
 let endAt = 0;
 let echoes = 0;
@@ -135,13 +140,53 @@ async function openAll(port: number, paths: readonly string[], sockets: number):
   }
 }
 
+/** Connects idle clients, each as soon as one of those under way is there. */
+async function connectAll(port: number, paths: readonly string[], sockets: number): Promise<LoadResult> {
+  latencies.fill(0);
+  const start = performance.now();
+  let next = 0;
+  const one = async (): Promise<void> => {
+    while (next < sockets) {
+      const path = paths[next++ % paths.length] ?? "/";
+      const from = performance.now();
+      clients.push(await open(port, path));
+      const bucket = Math.min(BUCKETS - 1, Math.floor((performance.now() - from) * BUCKETS_PER_MS));
+      latencies[bucket] = (latencies[bucket] ?? 0) + 1;
+    }
+  };
+  await Promise.all(Array.from({ length: CROWD_WIDTH }, one));
+  const perSecond = (sockets * 1000) / (performance.now() - start);
+  return { count: sockets, perSecond, p50Ms: percentileMs(0.5), p99Ms: percentileMs(0.99) };
+}
+
+/** By a reset, or the ports would be spent after three crowds: each stays reserved for a minute after a close in order. */
+async function closeAll(): Promise<void> {
+  await Promise.all(
+    clients.splice(0).map(({ socket }) => {
+      socket.removeAllListeners("close");
+      const closed = once(socket, "close");
+      socket.resetAndDestroy();
+      return closed;
+    }),
+  );
+}
+
 process.once("disconnect", () => process.exit(0));
 process.on("message", (message: ToLoad) => {
-  if (message.type === "run") void run(clients, message.seconds).then(tell);
-  else {
-    openAll(message.port, message.paths, message.sockets).then(
-      () => tell("open"),
-      (error: unknown) => fail(String(error)),
-    );
-  }
+  answer(message).then(tell, (error: unknown) => fail(String(error)));
 });
+
+async function answer(message: ToLoad): Promise<FromLoad> {
+  switch (message.type) {
+    case "run":
+      return run(clients, message.seconds);
+    case "connect":
+      return connectAll(message.port, message.paths, message.sockets);
+    case "close":
+      await closeAll();
+      return "closed";
+    case "open":
+      await openAll(message.port, message.paths, message.sockets);
+      return "open";
+  }
+}

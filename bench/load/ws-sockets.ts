@@ -20,7 +20,55 @@ export interface SocketsWish {
 
 const LOAD = fileURLToPath(new URL("./ws-echo.ts", import.meta.url));
 
+/** Clients that come all at once, and stay idle. */
+export interface Crowd extends AsyncDisposable {
+  /** Rejects when one is refused. */
+  connect(wish: SocketsWish): Promise<LoadResult>;
+  close(): Promise<void>;
+}
+
 export async function openSockets(wish: SocketsWish): Promise<OpenSockets> {
+  const load = startLoad();
+  load.tell({ type: "open", ...wish });
+  await load.next();
+  return {
+    async echo(seconds) {
+      load.tell({ type: "run", seconds });
+      return resultOf(await load.next());
+    },
+    [Symbol.asyncDispose]: () => load.end(),
+  };
+}
+
+export function startCrowd(): Crowd {
+  const load = startLoad();
+  return {
+    async connect(wish) {
+      load.tell({ type: "connect", ...wish });
+      return resultOf(await load.next());
+    },
+    async close() {
+      load.tell({ type: "close" });
+      await load.next();
+    },
+    [Symbol.asyncDispose]: () => load.end(),
+  };
+}
+
+function resultOf(message: Heard): LoadResult {
+  if (typeof message === "string") throw new Error("WebSocket load: out of step");
+  return message;
+}
+
+type Heard = Exclude<FromLoad, { readonly failed: string }>;
+
+interface Load {
+  tell(message: ToLoad): void;
+  next(): Promise<Heard>;
+  end(): Promise<void>;
+}
+
+function startLoad(): Load {
   const child = startPinned({
     core: "load",
     command: process.execPath,
@@ -28,7 +76,7 @@ export async function openSockets(wish: SocketsWish): Promise<OpenSockets> {
     stdio: ["ignore", "inherit", "inherit", "ipc"],
   });
   const tell = (message: ToLoad): void => void child.send(message);
-  const next = async (): Promise<LoadResult | "open"> => {
+  const next = async (): Promise<Heard> => {
     const told = new AbortController();
     const { signal } = told;
     const ended = once(child, "exit", { signal }).then(() => [{ failed: "the load process ended" }]);
@@ -38,18 +86,8 @@ export async function openSockets(wish: SocketsWish): Promise<OpenSockets> {
     heard.catch(() => {});
     const [message] = (await Promise.race([heard, ended])) as [FromLoad];
     told.abort();
-    if (message !== "open" && "failed" in message) throw new Error(`WebSocket load: ${message.failed}`);
+    if (typeof message !== "string" && "failed" in message) throw new Error(`WebSocket load: ${message.failed}`);
     return message;
   };
-  tell({ type: "open", ...wish });
-  await next();
-  return {
-    async echo(seconds) {
-      tell({ type: "run", seconds });
-      const result = await next();
-      if (result === "open") throw new Error("WebSocket load: out of step");
-      return result;
-    },
-    [Symbol.asyncDispose]: () => end(child, "SIGTERM"),
-  };
+  return { tell, next, end: () => end(child, "SIGTERM") };
 }
