@@ -56,6 +56,7 @@ const adapters: Record<string, () => Promise<number>> = {
       },
       createName: (kind) => parseSessionId(kind, "made-up"),
       activate: () => Promise.resolve(),
+      eventsServed: () => 0,
       accepting: () => true,
     };
     return createGateway({ router, log: createLog("text") }).listen({ port: 0, bind: "127.0.0.1" });

@@ -118,6 +118,7 @@ async function serve(): Promise<number> {
       connect: () => ({ status: "refused", error: new MeshError("bad_upgrade", "no sockets here") }),
       createName: (kind) => parseSessionId(kind, "new"),
       activate: () => Promise.resolve(),
+      eventsServed: () => 0,
       accepting: () => true,
     },
   });

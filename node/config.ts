@@ -4,7 +4,7 @@
 import { readFileSync } from "node:fs";
 import os from "node:os";
 import { MeshError, isNodeId, oneOf, type NodeRole } from "#proto";
-import { TrustedProxies, type ProxyHeaders } from "./gateway/trusted-proxies.ts";
+import { trustedProxiesOf, type ProxyHeaders } from "./gateway/trusted-proxies.ts";
 
 export interface NodeConfig {
   /** Name of the mesh: nodes with the same name and registry form one. MESH_NAME. */
@@ -193,8 +193,7 @@ export function checkConfig(config: NodeConfig): NodeConfig {
   if (config.memoryMarkPercent < 10 || config.memoryMarkPercent > 95) {
     throw bad(`MESH_MEMORY_MARK must be 10 to 95 percent, not ${config.memoryMarkPercent}`);
   }
-  // Its constructor is the check.
-  new TrustedProxies(config.trustedProxies, config.proxyHeaders);
+  trustedProxiesOf(config);
   return config;
 }
 

@@ -98,6 +98,7 @@ export class ClientSocket implements ClientEnd, Beating, Torn {
 
   received(data: Uint8Array | string, bytes: number): void {
     this.missedPings = 0;
+    this.#heartbeat.messages++;
     const first = turns.enterTop(this, this);
     let settled: void | Promise<void>;
     try {

@@ -90,12 +90,13 @@ class HttpGateway implements Gateway {
   readonly #server: Server;
   readonly #webSocketServers = new WebSocketServers();
   readonly #heartbeat = new Heartbeat();
-  readonly #pace = new HandshakePace(systemClock, Math.random);
+  readonly #pace = new HandshakePace(systemClock, Math.random, () => this.#doneForOthers());
   /** Bounded by the connections: HTTP/1.1 answers in order, and a socket joins once. */
   readonly #waiting = new Roster<Waiting>();
   readonly #kept: KeptConnections;
   readonly #sweeper: NodeJS.Timeout;
   #requests = 0;
+  #handshakes = 0;
   #closing = false;
   #closed: Promise<void> | undefined;
   #whenIdle: (() => void) | undefined;
@@ -236,6 +237,7 @@ class HttpGateway implements Gateway {
 
   #join(request: IncomingMessage, socket: Duplex, head: Buffer): void {
     this.#requests++;
+    this.#handshakes++;
     // Without a listener a reset connection would end the process; `close` follows and is listened to.
     socket.on("error", ignore);
     if (socket instanceof Socket) this.#kept.release(socket);
@@ -338,6 +340,11 @@ class HttpGateway implements Gateway {
 
   #noticeIdle(): void {
     if (this.#waiting.size === 0 && this.#heartbeat.size === 0) this.#whenIdle?.();
+  }
+
+  /** A count of it, as the pace of handshakes needs it. */
+  #doneForOthers(): number {
+    return this.#requests - this.#handshakes + this.#heartbeat.messages + this.#router.eventsServed();
   }
 
   #busy(): ReadonlySet<unknown> {

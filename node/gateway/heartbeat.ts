@@ -21,6 +21,8 @@ export interface Beating {
 export class Heartbeat {
   readonly #slices: readonly Set<Beating>[] = Array.from({ length: SLICES }, () => new Set<Beating>());
   readonly #timer: NodeJS.Timeout;
+  /** Received from all of them, ever; counted by those who receive. */
+  messages = 0;
   #next = 0;
   #size = 0;
 

@@ -35,6 +35,8 @@ export interface GatewayRouter {
   createName(kind: string): SessionId;
   /** Starts the session. Rejects MeshError. */
   activate(id: SessionId): Promise<void>;
+  /** Requests, messages and timers of sessions of this worker so far, whoever they came from; handshakes are not among them. */
+  eventsServed(): number;
   /** False while the worker drains or has no view: health checks then fail. */
   accepting(): boolean;
 }

@@ -26,6 +26,15 @@ interface Hop {
   readonly host: string | undefined;
 }
 
+/** Undefined: there are none. Throws `bad_config`. */
+export function trustedProxiesOf(config: {
+  readonly trustedProxies: readonly string[];
+  readonly proxyHeaders: ProxyHeaders;
+}): TrustedProxies | undefined {
+  const { trustedProxies, proxyHeaders } = config;
+  return trustedProxies.length === 0 ? undefined : new TrustedProxies(trustedProxies, proxyHeaders);
+}
+
 export class TrustedProxies {
   readonly #trusted = new BlockList();
   readonly #headers: ProxyHeaders;

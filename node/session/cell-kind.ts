@@ -27,6 +27,8 @@ export interface CellHost {
   readonly clientErrors: ClientErrors;
   /** Whole milliseconds since the host began, as of the last sweep: reading a clock at each event would cost more than it tells. */
   readonly nowMs: number;
+  /** Requests, messages and timers so far. */
+  events: number;
   /** Resumes the cell once the lease is open. */
   hold(cell: Cell): void;
   /** Exactly once a cell. */

@@ -91,6 +91,7 @@ export class Cell extends Gate implements IdleNode<Cell> {
   // ---- events from outside ----
 
   fetch(call: SessionCall): SessionReply | Promise<SessionReply> {
+    this.kind.host.events++;
     const turn = new FetchTurn(this, call);
     if (this.#rare !== undefined) this.#admit(this.#rare);
     if (!this.open) return this.#later(turn);
@@ -120,6 +121,7 @@ export class Cell extends Gate implements IdleNode<Cell> {
     socket: CellSocket | undefined,
     hook: EventHook,
   ): void | Promise<void> {
+    this.kind.host.events++;
     if (this.ended) return;
     if (this.open) return this.turn(code, socket, hook);
     const { promise, resolve } = Promise.withResolvers<void>();
@@ -133,6 +135,7 @@ export class Cell extends Gate implements IdleNode<Cell> {
    */
   timerDue(timer: SessionTimer, code: () => unknown): void {
     if (this.ended || timer.queued) return;
+    this.kind.host.events++;
     if (this.openFor(timer.section)) {
       void this.turn(code);
       return;

@@ -85,6 +85,8 @@ export interface SessionHostControl extends SessionHost {
 
 /** The host of sessions that share the memory of this process. */
 export interface SharedSessionHost extends SessionHostControl {
+  /** Requests, messages and timers so far; handshakes are not among them. */
+  readonly events: number;
   /** Sessions that did something within that time. Undefined: many others were passed, a chance to pause. */
   active(withinMs: number): Iterable<Cell | undefined>;
   /**
@@ -110,6 +112,7 @@ class Host implements SharedSessionHost, CellHost {
   readonly stubs: MeshSessions;
   readonly clientErrors: ClientErrors;
   nowMs = 0;
+  events = 0;
   readonly #options: SessionHostOptions;
   readonly #kinds: ReadonlyMap<string, CellKind>;
   readonly #cells = new Map<SessionKey, Cell>();

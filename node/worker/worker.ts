@@ -14,13 +14,13 @@ import {
 } from "#mesh";
 import { Enclosures, joinHosts } from "../enclosure/enclosures.ts";
 import { createGateway, type Gateway, type GatewayRouter } from "../gateway/gateway.ts";
-import { TrustedProxies } from "../gateway/trusted-proxies.ts";
+import { trustedProxiesOf } from "../gateway/trusted-proxies.ts";
 import type { FromWorker, ToWorker, WorkerBoot, WorkerQuery } from "../ipc.ts";
 import { createLog, type Log } from "../log.ts";
 import type { MeshApplication } from "../session/application.ts";
 import type { EndReason } from "../session/end-reason.ts";
 import { installFaultHandlers } from "../session/faults.ts";
-import { createSessionHost, type SessionHostControl } from "../session/host.ts";
+import { createSessionHost, type SessionHostControl, type SharedSessionHost } from "../session/host.ts";
 import { loadApplication } from "../session/load-application.ts";
 import { turns } from "../session/turns.ts";
 import { FaultEvents } from "./fault-events.ts";
@@ -136,10 +136,9 @@ export class WorkerServer {
     this.#gateway = createGateway({
       application,
       sessions: this.#host.stubs,
-      router: this.#gatewayRouter(application),
+      router: this.#gatewayRouter(application, shared),
       log: this.#log,
-      proxies:
-        config.trustedProxies.length === 0 ? undefined : new TrustedProxies(config.trustedProxies, config.proxyHeaders),
+      proxies: trustedProxiesOf(config),
     });
     this.#meter = new LoadMeter(index, () => this.#host.size);
     this.#guard = new WorkerGuard({
@@ -273,7 +272,7 @@ export class WorkerServer {
     this.#host.close();
   }
 
-  #gatewayRouter(application: MeshApplication): GatewayRouter {
+  #gatewayRouter(application: MeshApplication, shared: SharedSessionHost): GatewayRouter {
     const router = this.#router;
     return {
       kinds: () => [...application.kinds.keys()],
@@ -282,6 +281,7 @@ export class WorkerServer {
       connect: (call, client) => router.connect(call, client),
       createName: (kind) => router.createName(kind),
       activate: (id) => router.activate(id),
+      eventsServed: () => shared.events,
       accepting: () => !this.#stopping && router.settled,
     };
   }

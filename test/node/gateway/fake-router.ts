@@ -42,6 +42,7 @@ export function fakeRouter(sessions: FakeSessions): FakeRouter {
     },
     createName: (kind) => parseSessionId(kind, "q7Zk/made up"),
     activate: async (id) => void activated.push(id),
+    eventsServed: () => 0,
     accepting: sessions.accepting ?? (() => true),
   };
 }

@@ -4,11 +4,17 @@ import { HandshakePace } from "../../../node/gateway/handshake-pace.ts";
 /** As the source has them. */
 const SHARE_MAX = 32;
 const WAITING_MAX = 2_048;
+const SHARE_ALONE = 512;
+const ALONE_MS = 200;
 
 let nowMs = 0;
 let timer: { readonly dueMs: number; readonly fn: () => void } | undefined;
 let begun: number[] = [];
 let pace: HandshakePace;
+/** What the worker did for others. */
+let others = 0;
+/** Somebody asks for something between any two ticks. */
+let crowded = true;
 
 const clock = {
   now: () => nowMs,
@@ -26,7 +32,13 @@ beforeEach(() => {
   nowMs = 0;
   timer = undefined;
   begun = [];
-  pace = new HandshakePace(clock, () => 0.5);
+  others = 0;
+  crowded = true;
+  pace = new HandshakePace(
+    clock,
+    () => 0.5,
+    () => (crowded ? ++others : others),
+  );
 });
 
 function come(count: number, destroyed = false): void {
@@ -75,6 +87,44 @@ describe("a worker whose timers are late", () => {
     tick();
     come(SHARE_MAX);
     expect(begun).toHaveLength(2 * SHARE_MAX + 1);
+  });
+});
+
+describe("a worker with nobody else on it", () => {
+  beforeEach(() => {
+    crowded = false;
+    // Whoever was there before is forgotten.
+    come(1);
+    while (nowMs <= ALONE_MS || timer !== undefined) {
+      if (timer === undefined) come(1);
+      tick();
+    }
+    begun = [];
+  });
+
+  test("lets in half as many more with each tick, up to a whole turn of them", () => {
+    come(WAITING_MAX);
+    expect([tick(), tick(), tick()]).toEqual([49, 74, 112]);
+    while (timer !== undefined) {
+      const count = tick();
+      expect(count).toBeLessThanOrEqual(SHARE_ALONE);
+    }
+    expect(begun).toHaveLength(WAITING_MAX);
+  });
+
+  test("lets in half as many when their own work made a turn of the event loop long", () => {
+    come(WAITING_MAX);
+    expect([tick(), tick(), tick(15), tick()]).toEqual([49, 74, 37, 56]);
+  });
+
+  test("goes back to what leaves time for others as soon as somebody else asks for anything", () => {
+    come(WAITING_MAX);
+    expect([tick(), tick(), tick()]).toEqual([49, 74, 112]);
+    others++;
+    expect([tick(), tick()]).toEqual([SHARE_MAX, SHARE_MAX]);
+    // And forgets them after a while.
+    for (let at = 0; at < ALONE_MS / 10; at++) tick();
+    expect(tick()).toBeGreaterThan(SHARE_MAX);
   });
 });
 

@@ -11,10 +11,18 @@ interface Asked {
   readonly body: string;
 }
 
+interface SeenOptions {
+  readonly trusted?: readonly string[];
+  readonly kind?: ProxyHeaders;
+  readonly path?: string;
+}
+
+const TRUSTED = ["127.0.0.1", "198.18.0.0/16", "2001:db8::/32"];
+
 /** What a session sees of a request that came with these headers. */
 async function seen(
   headers: Record<string, string | string[]>,
-  { trusted = ["127.0.0.1", "198.18.0.0/16", "2001:db8::/32"], kind = "x-forwarded" as ProxyHeaders, path = "/" } = {},
+  { trusted = TRUSTED, kind = "x-forwarded", path = "/" }: SeenOptions = {},
 ): Promise<Asked> {
   const proxies = trusted.length === 0 ? undefined : new TrustedProxies(trusted, kind);
   await using edge = await edgeWith({ fetch: (call) => reply(`${call.ip} ${call.url}`) }, { proxies });
