@@ -12,6 +12,8 @@ import { printJson, sayError } from "./terminal.ts";
 export interface NodeOptions {
   /** Keep the registry in this process: a mesh of one node, for `mesh dev`. */
   readonly inMemory?: true;
+  /** Tell the launcher what the application imports. */
+  readonly tellModules?: true;
   /** Print the node's addresses as JSON once it is ready. */
   readonly json?: true;
 }
@@ -38,6 +40,8 @@ export async function runNodeCommand(app: string, options: NodeOptions): Promise
         if (options.json !== undefined) printJson(info);
         void tellLauncher({ type: "ready", info: plain(info) });
       },
+      onSlow: (why) => void tellLauncher({ type: "slow", why }),
+      ...(options.tellModules && { onModules: (report) => void tellLauncher({ type: "modules", report }) }),
     });
     obeySignals(node, log);
     return await node.ended;

@@ -68,11 +68,12 @@ function buildProgram(onCode: (code: number) => void): Command {
 
   program
     .command("dev")
-    .description("run one node without NATS, and start it again on every change")
+    .description("run one node without NATS, and start it again when a file changes that it imports")
     .argument("<app>", "module of the application")
     .option("--port <port>", "port of the gateway; 0 picks a free one", port, 8080)
     .option("--admin-port <port>", "admin port; 0 picks a free one", port, 9080)
     .option("--workers <count>", "worker processes", whole(1, WORKERS_MAX), 1)
+    .option("--watch <file>", "start again when this changes, too: it is read and not imported; repeatable", collect)
     .addOption(json("print one line of JSON at each start"))
     .action(async (app: string, options: DevOptions) => {
       const { runDevCommand } = await import("./dev.ts");
@@ -85,6 +86,7 @@ function buildProgram(onCode: (code: number) => void): Command {
     .enablePositionalOptions()
     .argument("<app>", "module of the application")
     .addOption(new Option("--in-memory", "keep the registry in this process: a mesh of one node").hideHelp())
+    .addOption(new Option("--tell-modules", "tell the launcher what the application imports").hideHelp())
     .addOption(json("print one line of JSON when the node is ready"))
     .action(async (app: string, options: NodeOptions) => {
       const { runNodeCommand } = await import("./node.ts");
@@ -160,6 +162,10 @@ function whole(min: number, max: number): (text: string) => number {
     if (value < min || value > max) throw new InvalidArgumentError(`It must be a whole number from ${min} to ${max}.`);
     return value;
   };
+}
+
+function collect(value: string, before: readonly string[] = []): readonly string[] {
+  return [...before, value];
 }
 
 function port(text: string): number {

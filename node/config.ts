@@ -56,6 +56,11 @@ export interface NodeConfig {
    * all nodes. MESH_REGISTRY_OUTAGE.
    */
   readonly registryOutage: "hold" | "serve";
+  /**
+   * A worker may take so long to load the application, what it waits for at its top level included; then the start has failed. Smaller than
+   * what the application's connections take: the node never starts. MESH_START_LIMIT_MS.
+   */
+  readonly startLimitMs: number;
   /** On SIGTERM, how long sessions may take to finish before they are stopped. Keep it under the orchestrator's kill grace. MESH_DRAIN_MS. */
   readonly drainMs: number;
   /** One session may hold up the others of its worker for so long, its end included, which begins 300 ms before. Smaller: long computations are cut off. Larger: its neighbours wait so long. MESH_TURN_BUDGET_MS. */
@@ -105,6 +110,7 @@ export const configDefaults = {
   suspendMs: 2_000,
   evictMs: 3_000,
   registryOutage: "hold",
+  startLimitMs: 60_000,
   drainMs: 20_000,
   turnBudgetMs: 1_000,
   turnHeapMb: 256,
@@ -143,6 +149,7 @@ export function configFromEnv(env: Readonly<Record<string, string | undefined>>,
     suspendMs: whole(env, "MESH_SUSPEND_MS", configDefaults.suspendMs),
     evictMs: whole(env, "MESH_EVICT_MS", configDefaults.evictMs),
     registryOutage: choice(env, "MESH_REGISTRY_OUTAGE", ["hold", "serve"], configDefaults.registryOutage),
+    startLimitMs: whole(env, "MESH_START_LIMIT_MS", configDefaults.startLimitMs),
     drainMs: whole(env, "MESH_DRAIN_MS", configDefaults.drainMs),
     turnBudgetMs: whole(env, "MESH_TURN_BUDGET_MS", configDefaults.turnBudgetMs),
     turnHeapMb: whole(env, "MESH_TURN_HEAP_MB", configDefaults.turnHeapMb),
@@ -182,6 +189,7 @@ export function checkConfig(config: NodeConfig): NodeConfig {
       "MESH_EVICT_MS must be at least 1.25 times MESH_SUSPEND_MS: a node must have stopped before others take over",
     );
   }
+  if (config.startLimitMs < 1_000) throw bad("MESH_START_LIMIT_MS must be 1000 or more: Node itself needs some of it");
   if (config.turnBudgetMs < 50 || config.turnBudgetMs > 60_000) {
     throw bad(`MESH_TURN_BUDGET_MS must be 50 to 60000, not ${config.turnBudgetMs}`);
   }

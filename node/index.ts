@@ -2,6 +2,6 @@
 
 export { checkConfig, configDefaults, configFromEnv, type NodeConfig } from "./config.ts";
 export { createLog, type Log } from "./log.ts";
-export type { SessionInfo } from "./ipc.ts";
+export type { ModuleReport, SessionInfo } from "./ipc.ts";
 export type { NodeInfo } from "./primary/life.ts";
 export { runNode, type RunningNode } from "./primary/node.ts";

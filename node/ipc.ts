@@ -12,6 +12,8 @@ export interface WorkerBoot {
   readonly config: NodeConfig;
   readonly index: number;
   readonly incarnation: string;
+  /** Tell which modules the application imports. */
+  readonly tellModules: boolean;
 }
 
 export type ToWorker =
@@ -34,6 +36,9 @@ export type ToWorker =
   | { readonly type: "relay"; readonly id: number; readonly relayed: RelayedFrame };
 
 export type FromWorker =
+  /** Begins to load the application; later, once, that it is slow, and what is known of why. */
+  | { readonly type: "loading"; readonly why?: string }
+  | { readonly type: "modules"; readonly modules: ModuleReport }
   /** The application is loaded, links are answered, and client traffic is taken at `port` (it waits until there is a view). */
   | { readonly type: "listening"; readonly address: WorkerAddress; readonly port: number }
   /** In the view, with every partition of its own open. */
@@ -54,6 +59,15 @@ export type FromWorker =
   | { readonly type: "watchdog"; readonly contained: boolean }
   /** Cannot start; the process exits after this. */
   | { readonly type: "failed"; readonly code: ErrorCode; readonly message: string };
+
+/** What an application imports, as it happens. Absolute paths; those of packages in node_modules are left out. */
+export interface ModuleReport {
+  readonly files: readonly string[];
+  /** Where modules could be that were not found: one that appears there is a reason to try again. */
+  readonly missing: readonly string[];
+  /** When it was written down, on the system clock: a file that changed later is not what was loaded. */
+  readonly atMs: number;
+}
 
 /** A session that ended badly, as the events of the registry tell it: docs/registry.md. */
 export interface FaultEvent {

@@ -3,7 +3,7 @@
 
 import { spawn } from "node:child_process";
 import { fileURLToPath } from "node:url";
-import type { NodeInfo } from "#node";
+import { configDefaults, type ModuleReport, type NodeInfo } from "#node";
 import { MeshError, messageOf } from "#proto";
 import { eachLine } from "./lines.ts";
 import { errorOfFailure, readNodeMessage } from "./message.ts";
@@ -32,12 +32,16 @@ export interface NodeOrder {
   readonly env: Readonly<Record<string, string | undefined>>;
   /** Arguments of `mesh node` after the application. */
   readonly args?: readonly string[];
+  /** The application takes long to load, and what is known of why. */
+  readonly onSlow?: (why: string) => void;
+  /** What the application imports; only with `--tell-modules`. */
+  readonly onModules?: (report: ModuleReport) => void;
   /** Each line of the node's output. */
   readonly onLine: (line: string) => void;
 }
 
-/** Forks its workers, loads the application in each, joins: seconds on a busy machine. */
-const READY_MS = 60_000;
+/** Beyond what the application may take to load, which the node sees to itself: it forks its workers and joins. */
+const READY_GRACE_MS = 60_000;
 
 const MESH = fileURLToPath(new URL("../mesh.ts", import.meta.url));
 
@@ -62,13 +66,16 @@ export function startNodeProcess(order: NodeOrder): NodeProcess {
       try {
         const message = readNodeMessage(value);
         if (message.type === "ready") resolve(message.info);
+        else if (message.type === "slow") order.onSlow?.(message.why);
+        else if (message.type === "modules") order.onModules?.(message.report);
         else reject(errorOfFailure(message.error, order.id));
       } catch (error) {
         fail(`its report cannot be read: ${messageOf(error)}`);
       }
     });
     void exited.then((exit) => fail(`it ended with ${exitText(exit)} before it was ready`));
-    deadline = setTimeout(() => fail(`it was not ready within ${READY_MS / 1000} s`), READY_MS);
+    const readyMs = loadMs(order) + READY_GRACE_MS;
+    deadline = setTimeout(() => fail(`it was not ready within ${readyMs / 1000} s`), readyMs);
   }).finally(() => clearTimeout(deadline));
   // The caller reads `ready` when its turn comes; until then a rejection is not unhandled.
   ready.catch(() => {});
@@ -81,6 +88,11 @@ export function startNodeProcess(order: NodeOrder): NodeProcess {
     signal: (signal) => void child.kill(signal),
     killGroup: () => killGroup(pid),
   };
+}
+
+/** One that is no number is refused by the node. */
+function loadMs({ env }: NodeOrder): number {
+  return Number(env["MESH_START_LIMIT_MS"] ?? configDefaults.startLimitMs) || 0;
 }
 
 export function exitText(exit: NodeExit): string {

@@ -21,7 +21,7 @@ import {
   type Membership,
 } from "#mesh";
 import type { NodeConfig } from "../config.ts";
-import type { FaultEvent, FromWorker, WorkerAnswer, WorkerQuery } from "../ipc.ts";
+import type { FaultEvent, FromWorker, ModuleReport, WorkerAnswer, WorkerQuery } from "../ipc.ts";
 import type { Log } from "../log.ts";
 import { WorkerPulse } from "./worker-pulse.ts";
 import { WorkerPool, type WorkerProcess } from "./worker-pool.ts";
@@ -40,8 +40,14 @@ const LEAVE_LIMIT_MS = 2_000;
  * restart of a machine is ridden out. Larger: a majority that falls silent at once keeps its names for longer.
  */
 const OUTAGE_CAP_MS = 75_000;
-/** A worker that cannot load the application in this time will not. */
-const START_LIMIT_MS = 60_000;
+/** A worker tells within 3 s what its application waits for. One that has told nothing by then cannot: its event loop stands. */
+const MUTE_MS = 5_000;
+/** On top of the start limit: workers keep it themselves and know more to say, unless they are stuck. */
+const START_GRACE_MS = 1_000;
+/** A worker that has not come to load the application by then will not. */
+const BEGIN_LIMIT_MS = 60_000;
+/** Why one is mute. */
+const BUSY = "it is busy at its top level: a loop that does not end, or more work than this machine does in that time";
 
 export interface NodeInfo {
   readonly id: string;
@@ -58,13 +64,21 @@ export interface NodePorts {
   readonly lifeline: number;
 }
 
+export interface LifeEvents {
+  onReady(info: NodeInfo): void;
+  onFault(event: FaultEvent): void;
+  /** The application takes long to load, and what is known of why. Once a start. */
+  onSlow(why: string): void;
+  /** What the application imports, of every worker. Left out where nobody wants to know: it costs a hook in each import. */
+  onModules?(report: ModuleReport): void;
+}
+
 export class Life {
   readonly #config: NodeConfig;
   readonly #log: Log;
   readonly #kv: Kv;
   readonly #ports: NodePorts;
-  readonly #onReady: (info: NodeInfo) => void;
-  readonly #onFault: (event: FaultEvent) => void;
+  readonly #events: LifeEvents;
   readonly #pool: WorkerPool;
   readonly #pulse: WorkerPulse;
   readonly #started = Promise.withResolvers<void>();
@@ -80,23 +94,20 @@ export class Life {
   #draining = false;
   #ending = false;
   #ready = false;
+  #slow = false;
+  #loading = false;
+  #startTimers: readonly NodeJS.Timeout[] = [];
 
-  constructor(
-    config: NodeConfig,
-    log: Log,
-    ports: NodePorts,
-    kv: Kv,
-    { onReady, onFault }: { onReady: (info: NodeInfo) => void; onFault: (event: FaultEvent) => void },
-  ) {
+  constructor(config: NodeConfig, log: Log, ports: NodePorts, kv: Kv, events: LifeEvents) {
     this.#config = config;
     this.#log = log;
     this.#kv = kv;
     this.#ports = ports;
-    this.#onReady = onReady;
-    this.#onFault = onFault;
+    this.#events = events;
     this.#pool = new WorkerPool(config, log, {
       onMessage: (worker, message) => this.#onMessage(worker, message),
       onExit: (worker, how) => this.#onExit(worker, how),
+      tellModules: events.onModules !== undefined,
     });
     this.#pulse = new WorkerPulse(config.turnBudgetMs, (index, silentMs) => {
       this.#log.error("a worker does not answer; it is killed and replaced", { worker: index, silentMs });
@@ -128,15 +139,15 @@ export class Life {
 
   async start(): Promise<void> {
     this.#pool.start();
-    const limit = setTimeout(() => {
-      this.#started.reject(
-        new MeshError("bad_app", `no worker could load ${this.#config.app} within ${START_LIMIT_MS} ms`),
-      );
-    }, START_LIMIT_MS);
+    this.#startTimers = [
+      setTimeout(() => {
+        this.#started.reject(new MeshError("internal", `no worker ran within ${BEGIN_LIMIT_MS} ms of its start`));
+      }, BEGIN_LIMIT_MS),
+    ];
     try {
       await this.#started.promise;
     } finally {
-      clearTimeout(limit);
+      this.#endStartTimers();
     }
     const self = this.#record();
     this.#membership = startMembership({
@@ -289,6 +300,13 @@ export class Life {
     // Not before it listens: loading an application may take any time.
     if (worker.address !== undefined && !this.#ending) this.#pulse.heard(worker.index);
     switch (message.type) {
+      case "loading":
+        if (message.why !== undefined) this.#noteSlow(message.why);
+        else if (this.#membership === undefined) this.#watchLoad();
+        break;
+      case "modules":
+        this.#events.onModules?.(message.modules);
+        break;
       case "listening":
         worker.address = message.address;
         this.#port = message.port;
@@ -309,7 +327,7 @@ export class Life {
         if (this.#draining) this.#noteEmpty();
         break;
       case "event":
-        this.#onFault(message.event);
+        this.#events.onFault(message.event);
         break;
       case "stopped":
         worker.stopped = true;
@@ -342,6 +360,31 @@ export class Life {
         if (this.#membership !== undefined) this.#log.error(message.message, { worker: worker.index });
         break;
     }
+  }
+
+  /** The first worker begins to load: one that gets stuck in it cannot tell. */
+  #watchLoad(): void {
+    if (this.#loading) return;
+    this.#loading = true;
+    const { app, startLimitMs } = this.#config;
+    this.#endStartTimers();
+    this.#startTimers = [
+      setTimeout(() => this.#noteSlow(BUSY), MUTE_MS),
+      setTimeout(() => {
+        const message = `${app} did not finish loading within ${startLimitMs} ms: ${BUSY}`;
+        this.#started.reject(new MeshError("bad_app", message));
+      }, startLimitMs + START_GRACE_MS),
+    ];
+  }
+
+  #endStartTimers(): void {
+    for (const timer of this.#startTimers) clearTimeout(timer);
+  }
+
+  #noteSlow(why: string): void {
+    if (this.#slow) return;
+    this.#slow = true;
+    this.#events.onSlow(why);
   }
 
   #workerListens(worker: WorkerProcess): void {
@@ -383,7 +426,7 @@ export class Life {
     const all = this.#pool.processes;
     if (this.#ready || all.length < this.#config.workers || !all.every((one) => one.settled)) return;
     this.#ready = true;
-    this.#onReady({
+    this.#events.onReady({
       id: this.#config.node,
       gateway: this.#url(this.#config.host, this.#port),
       admin: this.#url(this.#config.adminBind, this.#ports.admin),

@@ -12,6 +12,7 @@ import {
   type NatsLink,
 } from "#mesh";
 import type { NodeConfig } from "../config.ts";
+import type { ModuleReport } from "../ipc.ts";
 import type { Log } from "../log.ts";
 import { AdminServer, type NodeStatus } from "./admin.ts";
 import { EventStream } from "./event-stream.ts";
@@ -25,11 +26,16 @@ export interface RunningNode {
   stop(how: "drain" | "now"): void;
 }
 
-export function runNode(
-  config: NodeConfig,
-  options: { readonly log: Log; readonly onReady: (info: NodeInfo) => void },
-): RunningNode {
-  const node = new Node(config, options.log, options.onReady);
+export interface NodeEvents {
+  readonly onReady: (info: NodeInfo) => void;
+  /** The application takes long to load, and what is known of why; the node logs it, too. */
+  readonly onSlow?: (why: string) => void;
+  /** What the application imports. */
+  readonly onModules?: (report: ModuleReport) => void;
+}
+
+export function runNode(config: NodeConfig, { log, ...events }: NodeEvents & { readonly log: Log }): RunningNode {
+  const node = new Node(config, log, events);
   return { ended: node.run(), stop: (how) => node.stop(how) };
 }
 
@@ -39,7 +45,7 @@ type LifeEnd = { readonly why: "stop" } | { readonly why: "fenced"; readonly rea
 class Node {
   readonly #config: NodeConfig;
   readonly #log: Log;
-  readonly #onReady: (info: NodeInfo) => void;
+  readonly #events: NodeEvents;
   readonly #admin: AdminServer;
   readonly #stopping = Promise.withResolvers<void>();
   readonly #cutShort = Promise.withResolvers<void>();
@@ -47,10 +53,10 @@ class Node {
   #announced = false;
   #life: Life | undefined;
 
-  constructor(config: NodeConfig, log: Log, onReady: (info: NodeInfo) => void) {
+  constructor(config: NodeConfig, log: Log, events: NodeEvents) {
     this.#config = config;
     this.#log = log;
-    this.#onReady = onReady;
+    this.#events = events;
     this.#admin = new AdminServer(() => this.#status());
   }
 
@@ -91,10 +97,15 @@ class Node {
     const life = new Life(this.#config, this.#log, { admin: this.#admin.port, lifeline }, kv, {
       onReady: (info) => {
         this.#log.info("in the mesh", { epoch: life.view?.epoch, gateway: info.gateway, workers: info.workers.length });
-        if (!this.#announced) this.#onReady(info);
+        if (!this.#announced) this.#events.onReady(info);
         this.#announced = true;
       },
       onFault: (event) => events?.tell(event),
+      onSlow: (why) => {
+        this.#log.warn("the application is still loading", { app: this.#config.app, why });
+        if (!this.#announced) this.#events.onSlow?.(why);
+      },
+      ...(this.#events.onModules && { onModules: this.#events.onModules }),
     });
     this.#life = life;
     let registry: RegistryService | undefined;

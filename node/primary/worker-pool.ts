@@ -47,6 +47,8 @@ export interface WorkerProcess {
 }
 
 export interface WorkerPoolEvents {
+  /** Whether workers tell what the application imports. */
+  readonly tellModules: boolean;
   onMessage(worker: WorkerProcess, message: FromWorker): void;
   /** After this the pool replaces the worker, unless it is closing. */
   onExit(worker: WorkerProcess, how: string): void;
@@ -126,7 +128,12 @@ export class WorkerPool {
 
   #fork(index: number): void {
     const incarnation = randomBytes(6).toString("base64url");
-    const boot: WorkerBoot = { config: this.#config, index, incarnation };
+    const boot: WorkerBoot = {
+      config: this.#config,
+      index,
+      incarnation,
+      tellModules: this.#events.tellModules,
+    };
     const worker = cluster.fork({ [WORKER_BOOT_ENV]: JSON.stringify(boot) });
     const life: WorkerProcess = {
       index,

@@ -6,15 +6,27 @@ import { resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 import { MeshError, messageOf } from "#proto";
 import { MeshApplication } from "./application.ts";
+import { watchTopLevelWaits } from "./top-level-waits.ts";
 
 /** Checking the syntax of one file takes some 50 ms; a start that fails may wait for it. */
 const CHECK_LIMIT_MS = 5_000;
 
+/** Longer than applications take that wait for nothing, shorter than a person's patience. */
+const SLOW_MS = 3_000;
+
+/** For a load that may wait for ever at a top-level `await`. */
+export interface LoadPatience {
+  /** Then it has failed. */
+  readonly limitMs: number;
+  /** Once, after 3 s, with what is known of where it waits. */
+  onSlow(why: string): void;
+}
+
 /** Throws `bad_app`; its cause is what Node said, with file and line. */
-export async function loadApplication(path: string): Promise<MeshApplication> {
+export async function loadApplication(path: string, patience?: LoadPatience): Promise<MeshApplication> {
   const file = resolve(path);
   if (!existsSync(file)) throw new MeshError("bad_app", `there is no application at ${file}`);
-  const module = await load(path, file);
+  const module = await (patience === undefined ? load(path, file) : loadWithin(path, file, patience));
   const application = module["default"];
   if (application instanceof MeshApplication) return application;
   const named = Object.keys(module).find((name) => module[name] instanceof MeshApplication);
@@ -31,6 +43,27 @@ export async function loadApplication(path: string): Promise<MeshApplication> {
     "bad_app",
     `the default export of ${path} was not made by defineMesh of this copy of "sessionmesh"`,
   );
+}
+
+async function loadWithin(path: string, file: string, patience: LoadPatience): Promise<Record<string, unknown>> {
+  const waits = watchTopLevelWaits();
+  const why = (): string => {
+    const places = waits.places();
+    return places.length === 0 ? "it waits for a module that does not come" : `it waits at ${places.join(" and at ")}`;
+  };
+  const late = Promise.withResolvers<never>();
+  const slow = setTimeout(() => patience.onSlow(why()), SLOW_MS);
+  const limit = setTimeout(() => {
+    const message = `${path} did not finish loading within ${patience.limitMs} ms: ${why()}`;
+    late.reject(new MeshError("bad_app", message));
+  }, patience.limitMs);
+  try {
+    return await Promise.race([load(path, file), late.promise]);
+  } finally {
+    clearTimeout(slow);
+    clearTimeout(limit);
+    waits.stop();
+  }
 }
 
 async function load(path: string, file: string): Promise<Record<string, unknown>> {

@@ -10,6 +10,7 @@ import { installSessionTimers } from "../session/timers.ts";
 import { installWebClasses } from "../web/web.ts";
 import { globalNames } from "./built-ins.ts";
 import { freezeGlobals } from "./frozen-globals.ts";
+import { tellModules } from "./module-graph.ts";
 import { guardProcess } from "./process-guard.ts";
 import { assignApart } from "./replaced-function.ts";
 import { Warden } from "./warden.ts";
@@ -44,6 +45,7 @@ const guard = guardProcess(new Warden({ running, log }));
 // Libraries that want to know their caller set it for a moment. One that forgot to put it back would decide over everybody's errors.
 assignApart(Error, "prepareStackTrace", running);
 const globals = globalNames();
+if (boot.tellModules) tellModules((modules) => tell({ type: "modules", modules }));
 
 try {
   const worker = await WorkerServer.create(boot, tell, exit);

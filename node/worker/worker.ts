@@ -76,7 +76,12 @@ export class WorkerServer {
 
   /** Loads the application; throws `bad_app` with what is wrong with it. `exit` ends the process after a failure of our own. */
   static async create(boot: WorkerBoot, tell: (message: FromWorker) => void, exit: (code: number) => void) {
-    return new WorkerServer(boot, await loadApplication(boot.config.app), tell, exit);
+    tell({ type: "loading" });
+    const application = await loadApplication(boot.config.app, {
+      limitMs: boot.config.startLimitMs,
+      onSlow: (why) => tell({ type: "loading", why }),
+    });
+    return new WorkerServer(boot, application, tell, exit);
   }
 
   private constructor(

@@ -97,6 +97,7 @@ export async function startPlacedNode(id: string, place: Place, wish: NodeWish):
     );
     child.on("message", (value) => {
       const message = readNodeMessage(value);
+      if (message.type === "slow" || message.type === "modules") return;
       clearTimeout(timer);
       if (message.type === "ready") resolve(message.info);
       else reject(errorOfFailure(message.error, id));
