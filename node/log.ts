@@ -1,5 +1,7 @@
 // The log of a process: one line an event on stderr, as text for people or JSON for machines. stdout is for data.
 
+import { traceOf } from "#proto";
+
 export type LogLevel = "debug" | "info" | "warn" | "error";
 export type LogFields = Readonly<Record<string, unknown>>;
 
@@ -51,6 +53,6 @@ function printable(): (key: string, value: unknown) => unknown {
     if (typeof value !== "object" || value === null) return value;
     if (seen.has(value)) return "[seen above]";
     seen.add(value);
-    return value instanceof Error ? { name: value.name, message: value.message, stack: value.stack } : value;
+    return value instanceof Error ? { name: value.name, message: value.message, stack: traceOf(value) } : value;
   };
 }

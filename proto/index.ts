@@ -10,6 +10,7 @@ export {
   type ErrorCode,
   type ErrorContext,
 } from "./error.ts";
+export { traceOf } from "./error-trace.ts";
 export { compareFences, formatFence, type Fence } from "./fence.ts";
 export {
   LINK_METHOD_PATH,

@@ -10,7 +10,7 @@ import {
   type SessionCall,
   type SessionReply,
 } from "#mesh";
-import { MeshError, messageOf, parseSessionKey, type SessionId, type SessionKey } from "#proto";
+import { MeshError, messageOf, traceOf, parseSessionKey, type SessionId, type SessionKey } from "#proto";
 import { createLog, type Log } from "../log.ts";
 import type { EndReason } from "../session/end-reason.ts";
 import { crashed } from "../session/ending.ts";
@@ -179,9 +179,5 @@ class Inside {
 
 /** Session code may throw anything, a value whose getters throw included. */
 function toldOf(error: unknown): ToldError {
-  try {
-    return { message: messageOf(error), stack: error instanceof Error ? error.stack : undefined };
-  } catch {
-    return { message: "an error that cannot be read" };
-  }
+  return { message: messageOf(error), stack: traceOf(error) };
 }

@@ -2,7 +2,7 @@
 // cell, or the cell, and nothing else. Fields that idle sessions do not need are undefined, since there are millions of cells.
 
 import type { AsyncResource } from "node:async_hooks";
-import { MeshError, messageOf, type Fence, type SessionId } from "#proto";
+import { MeshError, messageOf, traceOf, type Fence, type SessionId } from "#proto";
 import type { ClientEnd, ConnectReply, SessionCall, SessionReply } from "#mesh";
 import { Belongings } from "./belongings.ts";
 import { CellContext } from "./cell-context.ts";
@@ -455,7 +455,7 @@ export class Cell extends Gate implements IdleNode<Cell> {
     if (this.ended) return;
     const { log } = this.kind.host;
     outside(() =>
-      log.error("session crashed", { session: this.id.key, error: messageOf(error), stack: stackOf(error) }),
+      log.error("session crashed", { session: this.id.key, error: messageOf(error), stack: traceOf(error) }),
     );
     this.#finish(crashed(this.id, error, this.kind.host.clientErrors));
   }
@@ -511,7 +511,7 @@ export class Cell extends Gate implements IdleNode<Cell> {
         url: path,
         ...(untold > 0 && { untold }),
         error: messageOf(error),
-        stack: stackOf(error),
+        stack: traceOf(error),
       }),
     );
   }
@@ -577,15 +577,6 @@ function construct(cell: Cell): SessionServer {
 
 function callStart(server: SessionServer): unknown {
   return server.onStart?.();
-}
-
-/** Session code may throw anything, a value whose getters throw included. */
-function stackOf(error: unknown): string | undefined {
-  try {
-    return error instanceof Error ? error.stack : undefined;
-  } catch {
-    return undefined;
-  }
 }
 
 function abort(controller: AbortController, reason: unknown): void {

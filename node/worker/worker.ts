@@ -2,7 +2,7 @@
 // primary over IPC and from its peers over links; it never talks to NATS.
 
 import path from "node:path";
-import { MeshError, workerIdOf, type Fence, type SessionId, type RelayedFrame } from "#proto";
+import { traceOf, workerIdOf, type Fence, type SessionId, type RelayedFrame } from "#proto";
 import {
   Router,
   createLinks,
@@ -120,7 +120,7 @@ export class WorkerServer {
     this.#host = joinHosts(shared, this.#enclosures, application);
     installFaultHandlers(
       (error) => {
-        this.#log.error("an error that belongs to no session ends this worker", { stack: stackOf(error) });
+        this.#log.error("an error that belongs to no session ends this worker", { stack: traceOf(error) });
         exit(1);
       },
       (error) => this.#log.error("an error of the application's code at the gateway", { error }),
@@ -332,8 +332,4 @@ export class WorkerServer {
     this.#settled = true;
     this.#tell({ type: "settled" });
   }
-}
-
-function stackOf(error: unknown): string {
-  return error instanceof Error ? (error.stack ?? error.message) : MeshError.from(error).message;
 }
