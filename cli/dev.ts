@@ -127,6 +127,7 @@ function environment(options: DevOptions): Record<string, string | undefined> {
     ...env,
     MESH_NODE: "dev",
     MESH_WORKERS: String(options.workers),
+    MESH_CLIENT_ERRORS: env.MESH_CLIENT_ERRORS ?? "detailed",
     MESH_BIND: "127.0.0.1",
     MESH_HOST: "127.0.0.1",
     MESH_PORT: String(options.port),

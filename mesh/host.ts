@@ -1,6 +1,6 @@
 // The port through which the mesh reaches session servers. `node/` implements it; the mesh never sees application code.
 
-import type { Fence, SessionId, SessionKey } from "#proto";
+import type { Fence, MeshError, SessionId, SessionKey } from "#proto";
 import type { PlacementWish } from "#placement";
 import type { SessionCall, SessionReply } from "./call.ts";
 import type { ClientEnd, ConnectReply } from "./socket.ts";
@@ -23,6 +23,9 @@ export interface SessionHost {
 
   /** Offers a client's socket. MUST only be called while `has`. Never rejects. */
   connect(call: SessionCall, client: ClientEnd): ConnectReply | Promise<ConnectReply>;
+
+  /** Why no session of the kind takes requests, or sockets, at all: asked before one is started for that. Throws `unknown_kind`. */
+  refusalOf(id: SessionId, upgrade: boolean): MeshError | undefined;
 
   /** Every live session, in no order. */
   sessions(): Iterable<{ readonly id: SessionId; readonly fence: Fence }>;

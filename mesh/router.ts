@@ -180,6 +180,7 @@ export class Router {
   route(call: SessionCall): SessionReply | Promise<SessionReply> {
     const { id, onlyIfActive } = call;
     const here = this.#host.has(id.key);
+    if (!here) this.#refuse(id, false);
     const known = here ? undefined : this.#known(id.key);
     if (known !== undefined) {
       // The usual case of a hop. Whatever is unusual about it goes on as for any other call.
@@ -200,6 +201,7 @@ export class Router {
 
   async connect(call: SessionCall, client: ClientEnd): Promise<ConnectReply> {
     try {
+      this.#refuse(call.id, true);
       return await this.#carry<ConnectAnswer>({
         id: call.id,
         onlyIfActive: call.onlyIfActive,
@@ -327,6 +329,12 @@ export class Router {
   }
 
   // ---- carrying a call ----
+
+  /** Throws, before any session is started, what its class says to all such calls. */
+  #refuse(id: SessionId, upgrade: boolean): void {
+    const refusal = this.#host.refusalOf(id, upgrade);
+    if (refusal !== undefined) throw refusal;
+  }
 
   #request(call: SessionCall): Attempt<SessionReply> {
     return {

@@ -91,6 +91,11 @@ export interface NodeConfig {
   readonly trustedProxies: readonly string[];
   /** What they write: `x-forwarded` for X-Forwarded-For, -Proto and -Host, `forwarded` for Forwarded (RFC 7239). MESH_PROXY_HEADERS. */
   readonly proxyHeaders: ProxyHeaders;
+  /**
+   * What clients are told of an error of the application. `brief`: that there was one. `detailed`: which, and in which line, which shows the inside to
+   * everybody; `mesh dev` sets it. MESH_CLIENT_ERRORS.
+   */
+  readonly clientErrors: "brief" | "detailed";
   /** `json` for machines, `text` for people. MESH_LOG. */
   readonly log: "json" | "text";
 }
@@ -120,6 +125,7 @@ export const configDefaults = {
   threadsMax: 64,
   processesMax: 16,
   proxyHeaders: "x-forwarded",
+  clientErrors: "brief",
   log: "text",
 } as const;
 
@@ -160,6 +166,7 @@ export function configFromEnv(env: Readonly<Record<string, string | undefined>>,
     processesMax: whole(env, "MESH_PROCESSES_MAX", configDefaults.processesMax),
     trustedProxies: listFrom(env["MESH_TRUSTED_PROXIES"] ?? ""),
     proxyHeaders: choice(env, "MESH_PROXY_HEADERS", ["x-forwarded", "forwarded"], configDefaults.proxyHeaders),
+    clientErrors: choice(env, "MESH_CLIENT_ERRORS", ["brief", "detailed"], configDefaults.clientErrors),
     log: choice(env, "MESH_LOG", ["json", "text"], configDefaults.log),
   });
 }

@@ -67,7 +67,11 @@ export class AnsweringLink {
 
   /** The stream has ended by itself. */
   lost(reason: string): void {
-    this.#end(new MeshError("cancelled", `the link from worker ${this.#from ?? "unknown"} broke: ${reason}`));
+    this.#end(
+      new MeshError("cancelled", "the connection to the client's gateway broke", {
+        cause: `worker ${this.#from ?? "unknown"}: ${reason}`,
+      }),
+    );
   }
 
   sweep(): void {

@@ -3,6 +3,7 @@
 // had never been reached, and the call would run twice.
 
 import { MeshError, type Frame, type Member, type WorkerId } from "#proto";
+import type { LogLine } from "../log.ts";
 import { Asker } from "./asker.ts";
 import { BatchWriter } from "./batch-writer.ts";
 import { Inbox } from "./inbox.ts";
@@ -17,6 +18,7 @@ export interface AskingLinkOptions {
   readonly epoch: number;
   readonly to: Member;
   readonly dial: (to: Member, events: LinkStreamEvents) => LinkStream;
+  readonly log?: LogLine | undefined;
   /** The link is of no use any more. */
   readonly onClosed: () => void;
 }
@@ -40,7 +42,7 @@ export class AskingLink {
       closed: (reason) => this.#lost(reason),
     });
     this.#writer = new BatchWriter(this.#stream, () => {
-      this.close(new MeshError("session_lost", `the worker ${to.id} does not read what it is sent`));
+      this.#break("it does not read what it is sent");
     });
     this.asker = new Asker(this.#writer);
     this.#stream.write([{ stream: 0, type: "hello", hello: { from: self, to: to.id, epoch, mesh } }]);
@@ -93,12 +95,17 @@ export class AskingLink {
   }
 
   #lost(reason: string): void {
-    const { id } = this.#options.to;
-    this.close(
-      this.#state === "up"
-        ? new MeshError("session_lost", `the link to worker ${id} broke: ${reason}`)
-        : new MeshError("no_host", `the worker ${id} cannot be reached: ${reason}`),
-    );
+    if (this.#state === "up") this.#break(reason);
+    else this.close(new MeshError("no_host", `the worker ${this.#options.to.id} cannot be reached: ${reason}`));
+  }
+
+  /** Clients hear that the host was lost; which worker that was, and why, is for the log. */
+  #break(reason: string): void {
+    const { to, log } = this.#options;
+    if (this.#state !== "closed" && !this.asker.idle)
+      log?.("warn", "a link broke with requests or sockets under way", { to: to.id, reason });
+    const cause = new Error(`the link to worker ${to.id} broke: ${reason}`);
+    this.close(new MeshError("session_lost", "the connection to the session's host broke", { cause }));
   }
 
   /** A peer that breaks the protocol costs its own link; any other error is a bug of ours and must be heard. */

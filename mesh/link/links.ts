@@ -4,6 +4,7 @@
 import { MeshError, type AnswerFrame, type AskFrame, type Member, type WorkerId } from "#proto";
 import type { SessionCall, SessionReply } from "../call.ts";
 import type { ClientEnd, ConnectAnswer } from "../socket.ts";
+import type { LogLine } from "../log.ts";
 import { AskingLink } from "./asking-link.ts";
 import { dialLink } from "./grpc-client.ts";
 import type { CallOptions, CallOutcome, Links } from "./port.ts";
@@ -25,6 +26,8 @@ export interface LinksOptions {
   readonly mesh: string;
   /** Peers with the same value are reached through their Unix sockets. */
   readonly machine: string;
+  /** For what clients are not told. */
+  readonly log?: LogLine;
   /** Epoch of our view now. */
   epoch(): number;
 }
@@ -110,6 +113,7 @@ class PeerLinks implements Links {
       self: this.#options.self,
       mesh: this.#options.mesh,
       epoch: this.#options.epoch(),
+      log: this.#options.log,
       to,
       dial: (member, events) => dialLink(member, this.#options.machine, events),
       onClosed: () => {
@@ -156,7 +160,7 @@ class PeerLinks implements Links {
     const nowMs = performance.now();
     for (const [link, { id, untilMs }] of this.#leaving) {
       if (link.isUp && !link.asker.idle && nowMs < untilMs) continue;
-      link.close(new MeshError("session_lost", `the worker ${id} has left the mesh`));
+      link.close(new MeshError("session_lost", "the session's host has left the mesh", { cause: `worker ${id}` }));
     }
   }
 }

@@ -7,6 +7,7 @@ import type { Log } from "../log.ts";
 import type { MeshApplication, SessionKind } from "../session/application.ts";
 import { CrashBackoff } from "../session/crash-backoff.ts";
 import type { EndReason, StopReason } from "../session/end-reason.ts";
+import type { ClientErrors } from "../session/failure-text.ts";
 import type { SessionDescription, SessionHostControl } from "../session/host.ts";
 import { EnclosedSession, type EnclosedSessionOptions } from "./enclosed-session.ts";
 import type { Downfall, StartEnclosure } from "./enclosure.ts";
@@ -33,6 +34,8 @@ export interface EnclosuresOptions {
   readonly lease: Lease;
   readonly log: Log;
   readonly logFormat: "json" | "text";
+  /** Default: `brief`. */
+  readonly clientErrors?: ClientErrors;
   /** Live sessions at a time. */
   readonly max: Readonly<Record<EnclosureClass, number>>;
   /** For classes that name no budget of their own. */
@@ -94,11 +97,11 @@ export class Enclosures {
     const live = [...present].filter((session) => !session.ended).length;
     if (live >= max || present.size >= max * PRESENT_FACTOR) throw full(id, isolation, max);
     this.#sweeper ??= setInterval(() => this.#sweep(), SWEEP_MS).unref();
-    const { app, node, worker, logFormat } = this.#options;
+    const { app, node, worker, logFormat, clientErrors = "brief" } = this.#options;
     const session = this.#start(isolation, {
       id,
       fence,
-      boot: { app, node, worker, log: logFormat, key: id.key, fence, deadline: this.#deadline },
+      boot: { app, node, worker, log: logFormat, clientErrors, key: id.key, fence, deadline: this.#deadline },
       start: starts[isolation],
       limits: { heapMb, turnBudgetMs: turnBudgetMs ?? this.#options.turnBudgetMs },
       callSession: (from, call) => this.#callSession(from, call),
@@ -203,6 +206,7 @@ export function joinHosts(
       yield* shared.sessions();
       yield* enclosures.sessions();
     },
+    refusalOf: (id, upgrade) => shared.refusalOf(id, upgrade),
     wishOf: (kind) => shared.wishOf(kind),
     stop: async (key, reason) => {
       await Promise.all([shared.stop(key, reason), enclosures.stop(key, reason)]);

@@ -14,6 +14,7 @@ import { MeshError, messageOf, traceOf, parseSessionKey, type SessionId, type Se
 import { createLog, type Log } from "../log.ts";
 import type { EndReason } from "../session/end-reason.ts";
 import { crashed } from "../session/ending.ts";
+import type { ClientErrors } from "../session/failure-text.ts";
 import { installFaultHandlers } from "../session/faults.ts";
 import { createSessionHost, type SessionHostControl } from "../session/host.ts";
 import { installStoppableJson } from "../session/json.ts";
@@ -63,6 +64,7 @@ class Inside {
   /** What those get who come after it has crashed or was killed: sent again, each would crash a server that cannot start. */
   #crash: MeshError | undefined;
   #toldState = "";
+  #clientErrors: ClientErrors = "brief";
 
   constructor(options: InsideOptions) {
     this.#options = options;
@@ -106,8 +108,9 @@ class Inside {
     }
   }
 
-  async #boot({ app, node, worker, log, key, fence, deadline }: EnclosedBoot): Promise<void> {
+  async #boot({ app, node, worker, log, clientErrors, key, fence, deadline }: EnclosedBoot): Promise<void> {
     const ourLog = createLog(log, { node, worker }, this.#options.writeLog);
+    this.#clientErrors = clientErrors;
     const seal = this.#options.guard(ourLog);
     const application = await loadApplication(app);
     seal();
@@ -117,6 +120,7 @@ class Inside {
       worker,
       lease: this.#lease,
       log: ourLog,
+      clientErrors,
       callSession: (call) => this.#call(call),
       onEnded: (ended, _fence, reason, error) => this.#ended(ended, reason, error),
     });
@@ -164,7 +168,7 @@ class Inside {
   }
 
   #ended(id: SessionId, reason: EndReason, error: unknown): void {
-    if (reason === "crashed") this.#crash = crashed(id, error).begun;
+    if (reason === "crashed") this.#crash = crashed(id, error, this.#clientErrors).begun;
     if (reason === "killed") this.#crash = MeshError.from(error);
     this.#link.tell({ type: "ended", reason, ...(error === undefined ? {} : { error: toldOf(error) }) });
   }

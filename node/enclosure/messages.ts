@@ -3,6 +3,7 @@
 
 import type { Fence } from "#proto";
 import type { EndReason, StopReason } from "../session/end-reason.ts";
+import type { ClientErrors } from "../session/failure-text.ts";
 
 /** The one session of an enclosure, and what it needs to run. */
 export interface EnclosedBoot {
@@ -11,6 +12,7 @@ export interface EnclosedBoot {
   readonly node: string;
   readonly worker: number;
   readonly log: "json" | "text";
+  readonly clientErrors: ClientErrors;
   readonly key: string;
   readonly fence: Fence;
   /** See `deadline`. */

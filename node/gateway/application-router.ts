@@ -6,9 +6,10 @@ import { SessionCall, type SessionReply } from "#mesh";
 import { MeshError } from "#proto";
 import type { Log } from "../log.ts";
 import type { ApplicationMesh } from "../session/application.ts";
+import { failureText, type ClientErrors } from "../session/failure-text.ts";
 import type { MeshSessions } from "../session/stub.ts";
 import { afterVisit, visit, visitor } from "../session/visiting.ts";
-import { acceptedCallOf, acceptUpgrade, replyOf, requestOf, responseOf, tooLarge } from "../web/web.ts";
+import { acceptedCallOf, acceptUpgrade, isResponse, replyOf, requestOf, responseOf, tooLarge } from "../web/web.ts";
 import type { GatewayRouter } from "./port.ts";
 import { problemReply } from "./problem.ts";
 import { NO_BODY, resolve, type BodySource, type RoutedRequest, type Routing } from "./routes.ts";
@@ -24,6 +25,8 @@ export interface ApplicationRouterOptions {
   readonly sessions: MeshSessions;
   readonly routing: Routing;
   readonly log: Log;
+  /** What clients are told of errors of the application. Default: `brief`. */
+  readonly clientErrors?: ClientErrors | undefined;
 }
 
 export class ApplicationRouter {
@@ -62,23 +65,32 @@ export class ApplicationRouter {
     }
   }
 
-  /** What the application throws is logged and becomes `internal`. */
+  /** A Response that the application throws is its answer; what else it throws is logged and becomes `handler_failed`. */
   async #answer(request: RoutedRequest, body: BodySource, signal: () => AbortSignal): Promise<ApplicationAnswer> {
     const { method, url, headers, ip } = request;
     const given = requestOf({ method, url, headers, body: body.open(this.#bodyBytesMax) }, signal);
     try {
-      const response: unknown = await visit(ip, () => this.#options.fetch(given, this.#mesh));
+      const response = await visit(ip, async () => responseFrom(() => this.#options.fetch(given, this.#mesh)));
       const call = acceptedCallOf(response);
       return call === undefined
         ? { status: "reply", reply: replyOf(response, "the application") }
         : { status: "upgrade", call };
     } catch (error) {
       if (error instanceof MeshError) throw error;
-      this.#options.log.error("the application's fetch failed", { error });
-      throw new MeshError("internal", "the application's fetch() failed; the worker's log has the reason", {
-        cause: error,
-      });
+      const { log, clientErrors = "brief" } = this.#options;
+      log.error("the application's fetch failed", { error });
+      const why = failureText(error, "the application's fetch() failed; the worker's log has the reason", clientErrors);
+      throw new MeshError("handler_failed", why, { cause: error });
     }
+  }
+}
+
+async function responseFrom(fetch: () => unknown): Promise<unknown> {
+  try {
+    return await fetch();
+  } catch (thrown) {
+    if (isResponse(thrown)) return thrown;
+    throw thrown;
   }
 }
 

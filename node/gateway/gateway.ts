@@ -9,6 +9,7 @@ import { Roster, SessionCall, systemClock, type SessionReply } from "#mesh";
 import { MeshError } from "#proto";
 import type { Log } from "../log.ts";
 import type { KindHooks } from "../session/admission.ts";
+import type { ClientErrors } from "../session/failure-text.ts";
 import type { MeshSessions } from "../session/stub.ts";
 import { turns } from "../session/turns.ts";
 import { ApplicationRouter } from "./application-router.ts";
@@ -41,6 +42,8 @@ export interface GatewayOptions {
   readonly application?: EdgeApplication;
   /** Stubs for the application's `fetch`. */
   readonly sessions?: MeshSessions;
+  /** What clients are told of errors of the application. Default: `brief`. */
+  readonly clientErrors?: ClientErrors;
   readonly limits?: Partial<GatewayLimits>;
   /** In front of the gateway. Undefined: none. */
   readonly proxies?: TrustedProxies | undefined;
@@ -101,7 +104,7 @@ class HttpGateway implements Gateway {
   #closed: Promise<void> | undefined;
   #whenIdle: (() => void) | undefined;
 
-  constructor({ router, log, application, sessions, limits, proxies }: GatewayOptions) {
+  constructor({ router, log, application, sessions, clientErrors, limits, proxies }: GatewayOptions) {
     this.#router = router;
     this.#proxies = proxies;
     this.#log = log;
@@ -113,7 +116,13 @@ class HttpGateway implements Gateway {
     this.#routing = { router, door };
     if (application?.fetch !== undefined) {
       if (sessions === undefined) throw new MeshError("bad_config", "an application with its own fetch needs stubs");
-      this.#application = new ApplicationRouter({ fetch: application.fetch, sessions, routing: this.#routing, log });
+      this.#application = new ApplicationRouter({
+        fetch: application.fetch,
+        sessions,
+        routing: this.#routing,
+        log,
+        clientErrors,
+      });
     }
     const { headersTimeoutMs, keepAliveMs, headerBytesMax } = { ...gatewayLimits, ...limits };
     this.#server = createServer({

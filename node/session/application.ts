@@ -12,6 +12,10 @@ export interface SessionKind {
   readonly name: string;
   readonly server: SessionClass;
   readonly options: ResolvedOptions;
+  /** Its class has `fetch`. */
+  readonly answers: boolean;
+  /** Its class has `onConnect` or `onMessage`. */
+  readonly takesSockets: boolean;
   readonly hooks: KindHooks;
 }
 
@@ -118,7 +122,15 @@ export function defineMesh<Sessions extends MeshDefinition["sessions"]>(
     }
     const slip = slipOf(server, SessionServer.prototype);
     if (slip !== undefined) throw bad(`class ${server.name}: ${slip}`);
-    kinds.set(name, { name, server, options: resolveOptions(server.name, server.options), hooks: hooksOf(server) });
+    const { fetch: answer, onConnect, onMessage } = server.prototype;
+    kinds.set(name, {
+      name,
+      server,
+      options: resolveOptions(server.name, server.options),
+      answers: answer !== undefined,
+      takesSockets: onConnect !== undefined || onMessage !== undefined,
+      hooks: hooksOf(server),
+    });
   }
   if (kinds.size === 0) throw bad("defineMesh: sessions must name at least one kind, for example { counter: Counter }");
   return new MeshApplication(kinds, definition);

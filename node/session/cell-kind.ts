@@ -39,6 +39,8 @@ export class CellKind {
   readonly name: string;
   readonly server: SessionClass;
   readonly options: ResolvedOptions;
+  readonly answers: boolean;
+  readonly takesSockets: boolean;
   readonly host: CellHost;
   readonly idle = new IdleList<Cell>();
 
@@ -46,6 +48,8 @@ export class CellKind {
     this.name = kind.name;
     this.server = kind.server;
     this.options = kind.options;
+    this.answers = kind.answers;
+    this.takesSockets = kind.takesSockets;
     this.host = host;
   }
 }

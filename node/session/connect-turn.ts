@@ -10,6 +10,7 @@ import { isThenable } from "./current.ts";
 import { RequestTurn } from "./request-turn.ts";
 import type { SessionServer } from "./server.ts";
 import { idRefusal } from "./socket-id.ts";
+import { socketRefusal } from "./unserved.ts";
 
 /** What the session sees of a client that left during its handshake: "closed abnormally". */
 const LEFT = 1006;
@@ -24,13 +25,11 @@ export class ConnectTurn extends RequestTurn<ConnectReply> {
     this.#answer = { status: "accepted", end: this.#socket };
   }
 
-  protected override refusal(server: SessionServer): MeshError | undefined {
+  protected override refusal(): MeshError | undefined {
     const { kind, id, belongings } = this.cell;
     const open = belongings.sockets.size;
-    if (server.onConnect === undefined && server.onMessage === undefined) {
-      const why = `sessions of kind ${kind.name} take no sockets: add onConnect() or onMessage() to ${kind.server.name}`;
-      return new MeshError("bad_upgrade", why, { session: id.key });
-    }
+    const unserved = socketRefusal(kind, id);
+    if (unserved !== undefined) return unserved;
     if (open < kind.options.maxSockets) return idRefusal(this.call.url);
     return new MeshError("overloaded", `${id.key} has ${open} sockets, which is all that maxSockets allows`, {
       session: id.key,

@@ -1,5 +1,6 @@
 // What the hook `onError` is told of where an error came from.
 
+/** Where an error came from that `onError` is told of. */
 export interface ErrorOrigin {
   /**
    * The hook that the error escaped from; of `fetch` also when the body of its answer failed later. `limit`: no hook, the socket broke a

@@ -8,18 +8,11 @@ import { isThenable } from "./current.ts";
 import { ReplyBody } from "./reply-body.ts";
 import { RequestTurn } from "./request-turn.ts";
 import type { SessionServer } from "./server.ts";
+import { requestRefusal } from "./unserved.ts";
 
 export class FetchTurn extends RequestTurn<SessionReply> {
-  protected override refusal(server: SessionServer): MeshError | undefined {
-    if (server.fetch !== undefined) return undefined;
-    const { kind, id } = this.cell;
-    return new MeshError(
-      "not_found",
-      `sessions of kind ${kind.name} answer no requests: ${kind.server.name} has no fetch()`,
-      {
-        session: id.key,
-      },
-    );
+  protected override refusal(): MeshError | undefined {
+    return requestRefusal(this.cell.kind, this.cell.id);
   }
 
   override enter(server: SessionServer): SessionReply | PromiseLike<unknown> {

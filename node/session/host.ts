@@ -25,6 +25,7 @@ import { CutOffLog } from "./cut-off-log.ts";
 import { DeadlineSweep, SWEEP_MS } from "./deadline-sweep.ts";
 import type { EndReason, StopReason } from "./end-reason.ts";
 import type { ClientErrors } from "./failure-text.ts";
+import { requestRefusal, socketRefusal } from "./unserved.ts";
 import { stopInStrides } from "./stop-in-strides.ts";
 import { createStubs, type MeshSessions } from "./stub.ts";
 import { turns } from "./turns.ts";
@@ -180,6 +181,11 @@ class Host implements SharedSessionHost, CellHost {
 
   *sessions(): Iterable<{ readonly id: SessionId; readonly fence: Fence }> {
     yield* this.#cells.values();
+  }
+
+  refusalOf(id: SessionId, upgrade: boolean): MeshError | undefined {
+    const kind = this.#options.application.kind(id.kind);
+    return upgrade ? socketRefusal(kind, id) : requestRefusal(kind, id);
   }
 
   wishOf(kind: string): PlacementWish {

@@ -103,6 +103,7 @@ export class WorkerServer {
       worker: index,
       lease: this.#lease,
       log: this.#log,
+      clientErrors: config.clientErrors,
       callSession: (call: SessionCall) => this.#router.route(call),
       onEnded: (id: SessionId, fence: Fence, reason: EndReason, error?: unknown) => {
         this.#router.ended(id, fence);
@@ -125,7 +126,13 @@ export class WorkerServer {
       },
       (error) => this.#log.error("an error of the application's code at the gateway", { error }),
     );
-    this.#links = createLinks({ self, mesh: config.mesh, machine: config.machine, epoch: () => this.#router.epoch });
+    this.#links = createLinks({
+      self,
+      mesh: config.mesh,
+      machine: config.machine,
+      log: (level, message, fields) => this.#log[level](message, fields),
+      epoch: () => this.#router.epoch,
+    });
     this.#router = new Router({
       self,
       host: this.#host,
@@ -144,6 +151,7 @@ export class WorkerServer {
       router: this.#gatewayRouter(application, shared),
       log: this.#log,
       proxies: trustedProxiesOf(config),
+      clientErrors: config.clientErrors,
     });
     this.#meter = new LoadMeter(index, () => this.#host.size);
     this.#guard = new WorkerGuard({

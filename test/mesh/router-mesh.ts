@@ -103,6 +103,10 @@ export class MeshWorker {
       },
       connect: () => ({ status: "refused", error: new MeshError("bad_upgrade", "no sockets in this test") }),
       sessions: () => this.hosted.values(),
+      refusalOf: ({ kind, key }, upgrade) => {
+        if (kind !== "deaf") return undefined;
+        return new MeshError(upgrade ? "bad_upgrade" : "not_found", `nobody answers for ${key}`);
+      },
       wishOf: () => wish,
     };
     this.router = new Router({

@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { MeshError, compareFences, workerIdOf, type View } from "#proto";
-import { RouterMesh, seeded } from "./router-mesh.ts";
+import { RouterMesh, callOf, seeded } from "./router-mesh.ts";
 import { viewOf, type NodeSketch } from "./views.ts";
 
 beforeEach(() => {
@@ -126,6 +126,17 @@ describe("a mesh of routers", () => {
     const began = performance.now();
     await expect(settle(asked!.request("job/1"))).rejects.toMatchObject({ code: "overloaded", retryAfterMs: 2_000 });
     expect(performance.now() - began).toBeLessThan(1_000);
+  });
+
+  test("starts no session for what its class never answers, through any worker", async () => {
+    const { mesh } = threeNodes();
+    const client = { send: () => {}, buffered: 0, close: () => {} };
+    for (const [at, worker] of [...mesh.workers.values()].entries()) {
+      await expect(settle(worker.request(`deaf/${at}`))).rejects.toMatchObject({ code: "not_found" });
+      const reply = await settle(worker.router.connect(callOf(`deaf/${at}`), client));
+      expect(reply).toMatchObject({ status: "refused", error: { code: "bad_upgrade" } });
+    }
+    expect(mesh.activations).toEqual([]);
   });
 
   test("never creates for a caller that wants only an active session", async () => {

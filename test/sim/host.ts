@@ -104,6 +104,10 @@ export class SimHost implements SessionHost {
     yield* this.servers.values();
   }
 
+  refusalOf(): undefined {
+    return undefined;
+  }
+
   wishOf(kind: string): PlacementWish {
     return wishes[kind] ?? { policy: "owner-first", labels: {} };
   }

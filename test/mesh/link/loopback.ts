@@ -11,6 +11,7 @@ import {
   type LinkListener,
   type LinkService,
   type Links,
+  type LinksOptions,
   type ListenLinksOptions,
 } from "#mesh";
 import type { Member, WorkerId } from "#proto";
@@ -35,8 +36,8 @@ export async function pair(
   return { links: asking(), listener, member: memberAt(listener, over) };
 }
 
-export function asking(self: WorkerId = asker, mesh = "test"): Links {
-  const links = createLinks({ self, mesh, machine: "here", epoch: () => 7 });
+export function asking(self: WorkerId = asker, mesh = "test", log?: LinksOptions["log"]): Links {
+  const links = createLinks({ self, mesh, machine: "here", epoch: () => 7, ...(log && { log }) });
   onTestFinished(() => links.close());
   return links;
 }

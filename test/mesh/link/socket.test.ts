@@ -3,7 +3,7 @@ import { describe, expect, test } from "vitest";
 import type { CallOutcome, ClientEnd, ConnectAnswer, LinkService, Served, SessionEnd } from "#mesh";
 import { MeshError } from "#proto";
 import { WINDOW_BYTES } from "../../../mesh/link/window.ts";
-import { FakeClient, asker, callOf, options, pair, signal } from "./loopback.ts";
+import { FakeClient, asker, asking, callOf, options, pair, signal } from "./loopback.ts";
 
 /** A session that keeps what happens to it. */
 class FakeSession implements SessionEnd {
@@ -72,6 +72,40 @@ async function turns(count: number): Promise<void> {
 }
 
 describe("a socket over a link", () => {
+  test.each([
+    ["text", "pay first", "pay first"],
+    ["bytes", Buffer.alloc(64 * 1024, "\u00ff", "latin1"), Buffer.alloc(64 * 1024, "\u00ff", "latin1")],
+    ["nothing", null, null],
+  ])("that the session answers with a reply of its own brings %s, and no socket", async (_name, body, expected) => {
+    const reply = { status: 402, statusText: "Pay", headers: ["x-why", "money"], body };
+    const { links, member } = await pair({
+      connect: () => ({ status: "reply", reply: { status: "answered", reply } }),
+    });
+    const outcome = await links.connect(member, callOf({ method: "GET" }), new FakeClient(), options);
+    if (outcome.status !== "reply" || outcome.reply.status !== "answered") throw new Error(outcome.status);
+    const { body: arrived, ...head } = outcome.reply.reply;
+    expect(head).toEqual({ status: 402, statusText: "Pay", headers: ["x-why", "money"] });
+    expect(arrived instanceof Uint8Array ? Buffer.from(arrived) : arrived).toEqual(expected);
+  });
+
+  test("that breaks tells its client no address of a worker; the log has it", async () => {
+    const lines: unknown[] = [];
+    const made = signal<FakeSession>();
+    const { member, listener } = await pair({
+      connect: (_, __, client) => {
+        made.resolve(new FakeSession(client));
+        return made.promise.then((end) => ({ status: "reply", reply: { status: "accepted", end } }));
+      },
+    });
+    const links = asking(undefined, undefined, (level, message, fields) => lines.push({ level, message, ...fields }));
+    const client = new FakeClient();
+    endOf(await links.connect(member, callOf({ method: "GET" }), client, options));
+    await listener.close();
+    await client.until(() => client.closed !== undefined);
+    expect(client.closed).toEqual({ code: 1012, reason: "the connection to the session's host broke" });
+    expect(lines).toMatchObject([{ level: "warn", message: expect.stringContaining("a link broke"), to: member.id }]);
+  });
+
   test.each(["tcp", "unix"] as const)("echoes text and binary in order over %s", async (over) => {
     const { client, end } = await connected((session) => {
       session.onMessage = (data) => session.client.send(data);

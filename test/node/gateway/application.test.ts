@@ -84,6 +84,22 @@ describe("an application with its own fetch", () => {
     expect((await fetch(edge.url)).status).toBe(403);
   });
 
+  it("answers with the Response that it throws", async () => {
+    await using edge = await edgeOf(async (request) => {
+      await request.text();
+      // oxlint-disable-next-line typescript/only-throw-error -- a Response may be
+      throw new Response("sign in", { status: 401, headers: { "www-authenticate": "Basic" } });
+    });
+    const response = await fetch(`${edge.url}/x`);
+    expect([response.status, response.headers.get("www-authenticate")]).toEqual([401, "Basic"]);
+    expect(await response.text()).toBe("sign in");
+    expect(edge.logged).toEqual([]);
+    const refused = new WebSocket(`ws://127.0.0.1:${edge.port}/sessions/chat/a`);
+    const [, answer] = (await once(refused, "unexpected-response")) as [unknown, { statusCode: number }];
+    expect(answer.statusCode).toBe(401);
+    refused.on("error", () => {}).terminate();
+  });
+
   it("that returns no Response is told so", async () => {
     await using edge = await edgeOf(() => undefined);
     expect(await (await fetch(edge.url)).json()).toMatchObject({

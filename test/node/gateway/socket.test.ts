@@ -255,6 +255,21 @@ describe("a handshake", () => {
     socket.close();
   });
 
+  it("that the session answers itself gets that answer", async () => {
+    const answer = {
+      status: 402,
+      statusText: "",
+      headers: ["content-type", "text/plain", "x-why", "money"],
+      body: "pay first",
+    };
+    await using edge = await edgeWith({ connect: () => ({ status: "answered", reply: answer }) });
+    const text = await raw(edge, HANDSHAKE);
+    expect(text).toMatch(/^HTTP\/1\.1 402 Payment Required\r\n/);
+    expect(text).toMatch(/\r\nx-why: money\r\n/);
+    expect(text).toMatch(/\r\n\r\npay first$/);
+    expect(edge.gateway.stats).toMatchObject({ sockets: 0, inFlight: 0 });
+  });
+
   it("that the session refuses is an HTTP error", async () => {
     const error = new MeshError("overloaded", "the room is full", { retryAfterMs: 1_000 });
     await using edge = await edgeWith({ connect: () => ({ status: "refused", error }) });

@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 import { MeshError, SessionServer, type SessionOptions } from "sessionmesh";
 import { responseOf } from "../../../node/web/web.ts";
-import { callTo, codeOf, settle, startHost } from "./harness.ts";
+import { callTo, codeOf, settle, startHost, idOf } from "./harness.ts";
 
 function streamOf(...chunks: string[]): ReadableStream<Uint8Array> {
   return new ReadableStream({
@@ -13,10 +13,29 @@ function streamOf(...chunks: string[]): ReadableStream<Uint8Array> {
   });
 }
 
+test("what its class never answers is known before a session is started", () => {
+  class Page extends SessionServer {
+    override fetch(): Response {
+      return new Response();
+    }
+  }
+  class Deaf extends SessionServer {}
+  class Room extends SessionServer {
+    override onMessage(): void {}
+  }
+  const { host } = startHost({ page: Page, deaf: Deaf, room: Room });
+  const refused = (kind: string) =>
+    [false, true].map((upgrade) => host.refusalOf(idOf(`${kind}/a`), upgrade)?.code ?? "served");
+  expect(refused("page")).toEqual(["served", "bad_upgrade"]);
+  expect(refused("room")).toEqual(["not_found", "served"]);
+  expect(refused("deaf")).toEqual(["not_found", "bad_upgrade"]);
+  expect(host.size).toBe(0);
+});
+
 test("a class without fetch answers not_found and says what to add", async () => {
   class Deaf extends SessionServer {}
   const { send, ended } = startHost({ deaf: Deaf });
-  expect(() => send(callTo("deaf/a"))).toThrow("Deaf has no fetch()");
+  expect(() => send(callTo("deaf/a"))).toThrow("Deaf has no method fetch()");
   expect(ended).toEqual([]);
 });
 

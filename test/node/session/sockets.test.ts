@@ -178,7 +178,7 @@ test("sockets beyond maxSockets are refused", async () => {
 test("a class without socket hooks refuses sockets and says what to add", async () => {
   class Deaf extends SessionServer {}
   const { connect, ended } = startHost({ deaf: Deaf });
-  await expect(connect("deaf/a")).rejects.toThrow("add onConnect() or onMessage() to Deaf");
+  await expect(connect("deaf/a")).rejects.toThrow("add a method onConnect() or onMessage() to Deaf");
   expect(await codeOf(connect("deaf/a"))).toBe("bad_upgrade");
   expect(ended).toEqual([]);
 });
