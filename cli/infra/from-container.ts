@@ -29,12 +29,20 @@ export async function fromContainer(need: InfraNeed, wish: InfraWish): Promise<F
     }
     const started = await container.start();
     let stopping: Promise<void> | undefined;
+    // Fails when the engine ends, which ends the container as well.
+    const ended = engine.container
+      .getById(started.getId())
+      .wait()
+      .then(
+        () => "its container ended",
+        () => "the Docker engine ended",
+      );
     return {
       found: true,
       infra: {
         url: `${need.scheme}://${started.getHost()}:${started.getMappedPort(need.defaultPort)}`,
         how: `${need.image} in a container`,
-        lost: new Promise(() => {}),
+        lost: new Promise((resolve) => void ended.then((why) => stopping ?? resolve(why))),
         stop: () => (stopping ??= started.stop().then(() => undefined)),
       },
     };

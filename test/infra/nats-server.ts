@@ -1,11 +1,13 @@
-// A real nats-server with JetStream for tests: on loopback, on a free port, killed by pid. Starting one again on the port and
-// the store of a killed one is a restart; on another store it is the loss of all data.
+// A real nats-server with JetStream for tests, on a free port of loopback: in a container where a Docker engine answers, else the one that is
+// installed, killed by pid; MESH_TEST_NATS=installed takes that in any case. Starting one again on the port and the store of a killed one is a
+// restart; on another store it is the loss of all data.
 
 import { spawn, type ChildProcess } from "node:child_process";
 import { mkdtemp, readFile, readdir, rm } from "node:fs/promises";
 import os from "node:os";
 import path from "node:path";
 import { createInterface } from "node:readline";
+import { natsInContainer, startNatsContainer } from "./nats-container.ts";
 
 /** A server that is not ready by then will not be: Debian's starts in under 100 ms. */
 const START_MS = 10_000;
@@ -16,20 +18,48 @@ export interface NatsServer {
   readonly port: number;
   /** Survives `kill`, so that a restart finds its data. */
   readonly storeDir: string;
-  readonly pid: number;
-  /** Resolves once the process is gone; SIGSTOP and SIGCONT at once. Does nothing when it is gone already. */
+  /** Resolves once the server is gone; SIGSTOP and SIGCONT at once. Does nothing when it is gone already. */
   kill(signal?: NodeJS.Signals): Promise<void>;
   /** Kills it and deletes its store. */
   remove(): Promise<void>;
 }
+
+interface NatsOrder {
+  readonly storeDir: string;
+  readonly port: number | undefined;
+  readonly jetStream: boolean;
+}
+
+let found: Promise<(order: NatsOrder) => Promise<Omit<NatsServer, "remove">>> | undefined;
 
 /** Resolves when it accepts clients. */
 export async function startNats(
   options: { storeDir?: string; port?: number; jetStream?: boolean } = {},
 ): Promise<NatsServer> {
   const storeDir = options.storeDir ?? (await mkdtemp(path.join(os.tmpdir(), "mesh-nats-")));
-  const jetStream = options.jetStream === false ? [] : ["-js", "-sd", storeDir];
-  const child = spawn("nats-server", ["-a", "127.0.0.1", "-p", String(options.port ?? -1), ...jetStream], {
+  found ??= find();
+  const start = await found;
+  const server = await start({ storeDir, port: options.port, jetStream: options.jetStream !== false });
+  return {
+    ...server,
+    remove: async () => {
+      await server.kill("SIGKILL");
+      await rm(storeDir, { recursive: true, force: true });
+    },
+  };
+}
+
+/** Once a process, and says which. */
+async function find(): Promise<typeof startInstalled> {
+  const container = process.env["MESH_TEST_NATS"] === "installed" ? undefined : await natsInContainer();
+  console.log(`NATS of these tests: ${container ?? "nats-server on PATH"}`);
+  return container === undefined ? startInstalled : startNatsContainer;
+}
+
+async function startInstalled(order: NatsOrder): Promise<Omit<NatsServer, "remove">> {
+  const { storeDir } = order;
+  const jetStream = order.jetStream ? ["-js", "-sd", storeDir] : [];
+  const child = spawn("nats-server", ["-a", "127.0.0.1", "-p", String(order.port ?? -1), ...jetStream], {
     stdio: ["ignore", "ignore", "pipe"],
   });
   const killOnExit = (): void => void child.kill("SIGKILL");
@@ -49,12 +79,7 @@ export async function startNats(
       url: `nats://127.0.0.1:${port}`,
       port,
       storeDir,
-      pid: child.pid ?? 0,
       kill,
-      remove: async () => {
-        await kill("SIGKILL");
-        await rm(storeDir, { recursive: true, force: true });
-      },
     };
   } catch (error) {
     await kill("SIGKILL");
