@@ -1,6 +1,7 @@
 // Dockerfile and docker-compose.yml against the tree: what they name must exist, and what they repeat must agree. No engine needed.
 
 import { existsSync, globSync, readFileSync } from "node:fs";
+import os from "node:os";
 import path from "node:path";
 import { Script } from "node:vm";
 import { describe, expect, test } from "vitest";
@@ -19,6 +20,9 @@ interface Service {
   readonly volumes?: string[];
   readonly healthcheck?: { readonly test: string[] };
   readonly stop_grace_period?: string;
+  readonly read_only?: boolean;
+  readonly tmpfs?: string;
+  readonly init?: boolean;
   readonly depends_on?: Record<string, { readonly condition: string }>;
 }
 
@@ -73,19 +77,46 @@ describe("the image", () => {
     }
   });
 
-  test("holds every folder that the code in it imports from", () => {
+  test("builds with every folder that the code in it imports from", () => {
     const copied = new Set(lines("COPY").flatMap((line) => line.split(/\s+/).slice(0, -1)));
     const { imports } = JSON.parse(read("package.json")) as { imports: Record<string, string> };
     for (const target of Object.values(imports)) expect(copied).toContain(target.split("/")[1]);
+    const { include } = JSON.parse(read("tsconfig.build.json")) as { include: string[] };
+    for (const folder of include) expect(copied).toContain(folder);
   });
 
-  test("starts a command that the CLI has, on an application that exists", () => {
-    const entry = JSON.parse(last("ENTRYPOINT")) as string[];
-    const [app = ""] = JSON.parse(last("CMD")) as string[];
-    expect(entry).toEqual(["node", "cli/mesh.ts", "node"]);
-    expect(existsSync(path.join(root, "cli/mesh.ts"))).toBe(true);
+  test("holds what the package has, where npm would install it for all", () => {
+    const { bin, files } = JSON.parse(read("package.json")) as { bin: { mesh: string }; files: string[] };
+    const installed = "/usr/local/lib/node_modules/sessionmesh/";
+    const targets = lines("COPY").map((line) => line.split(/\s+/).at(-1) ?? "");
+    for (const file of files) expect(targets).toContain(`${installed}${file}`);
+    const links = lines("RUN").join(" ");
+    expect(links).toContain(`ln -s ../lib/node_modules/sessionmesh/${bin.mesh} /usr/local/bin/mesh`);
+    expect(links).toContain(`ln -s ${installed.slice(0, -1)} /node_modules/sessionmesh`);
+  });
+
+  test("starts a command that the CLI has, on the application in its folder", () => {
+    expect(JSON.parse(last("ENTRYPOINT"))).toEqual(["mesh", "node"]);
     expect(read("cli/program.ts")).toContain('.command("node")');
-    expect(existsSync(path.join(root, app)), app).toBe(true);
+    expect(last("WORKDIR")).toBe("/srv/app");
+    expect(lines("COPY")).toContain("examples/hello/app.ts /srv/app/");
+    expect(JSON.parse(last("CMD"))).toEqual(["app.ts"]);
+  });
+
+  test("says its version, and where the list of its packages is", () => {
+    const { version } = JSON.parse(read("package.json")) as { version: string };
+    expect(last("LABEL")).toContain(`org.opencontainers.image.version="${version}"`);
+    const sbom = /sessionmesh\.sbom="([^"]+)"/.exec(last("LABEL"))?.[1] ?? "";
+    expect(lines("COPY").map((line) => line.split(/\s+/).at(-1))).toContain(`${path.dirname(sbom)}/`);
+    expect(lines("RUN").join(" ")).toContain(`> ${path.basename(sbom)}`);
+  });
+
+  test("brings no compiled code, so that it is the same on every architecture", () => {
+    const { packages } = JSON.parse(read("package-lock.json")) as {
+      packages: Record<string, { dev?: boolean; optional?: boolean; os?: string[]; cpu?: string[] }>;
+    };
+    const shipped = Object.entries(packages).filter(([, { dev }]) => dev !== true);
+    expect(shipped.filter(([, { os, cpu }]) => os !== undefined || cpu !== undefined)).toEqual([]);
   });
 
   test("does not run as root and stops by the signal that drains", () => {
@@ -110,7 +141,7 @@ describe("the image", () => {
 
   test("sets only variables that a node reads", () => {
     const names = lines("ENV").flatMap((line) => [...line.matchAll(/(\w+)=/g)].map(([, name]) => name ?? ""));
-    for (const name of names) if (name !== "NODE_ENV") expect(readByNode).toContain(name);
+    for (const name of names) if (!["NODE_ENV", "PATH"].includes(name)) expect(readByNode).toContain(name);
   });
 });
 
@@ -141,6 +172,16 @@ describe("docker compose", () => {
     const graceMs = Number(/^(\d+)s$/.exec(node.stop_grace_period ?? "")?.[1]) * 1_000;
     expect(graceMs).toBeGreaterThan(configFromEnv(environment, "app.ts").drainMs);
     expect(graceMs).toBeGreaterThan(configDefaults.drainMs);
+  });
+
+  test("gives a node nothing to write but its sockets, and a process that reaps what its workers leave behind", () => {
+    expect(node).toMatchObject({ init: true, read_only: true, tmpfs: "/tmp" });
+    expect(configFromEnv(environment, "app.ts").socketDir).toBe(os.tmpdir());
+  });
+
+  test("logs for people unless it is asked for JSON", () => {
+    expect(configFromEnv(environment, "app.ts").log).toBe("text");
+    expect(node.environment?.["MESH_LOG"]).toBe("${MESH_LOG:-text}");
   });
 
   test("starts nodes only when what they need is healthy", () => {
@@ -175,6 +216,6 @@ describe("docker compose", () => {
 
   test("builds the image here and runs an application that exists", () => {
     expect(node.build).toBe(".");
-    for (const app of node.command ?? []) expect(existsSync(path.join(root, filled(app))), app).toBe(true);
+    expect((node.command ?? []).map(filled)).toEqual(JSON.parse(last("CMD")));
   });
 });
