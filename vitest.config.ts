@@ -1,5 +1,6 @@
-// Three projects: `unit` needs nothing but this process and runs in parallel, `cluster` starts real nodes with NATS and Redis,
-// `chaos` kills them. The last two run one file at a time: their subject is time-outs, which a busy machine would fake.
+// Four projects: `unit` needs nothing but this process and runs in parallel, `cluster` starts real nodes with NATS and Redis,
+// `chaos` kills them, `compose` does so with containers. All but the first run one file at a time: their subject is time-outs, which a
+// busy machine would fake.
 
 import path from "node:path";
 import { defineConfig } from "vitest/config";
@@ -10,6 +11,8 @@ const UNIT_TIMEOUT_MS = 15_000;
 const CLUSTER_TIMEOUT_MS = 60_000;
 /** A chaos test watches a mesh through several faults and the calm after them. */
 const CHAOS_TIMEOUT_MS = 180_000;
+/** Containers stop within their grace of 30 s and start again. */
+const COMPOSE_TIMEOUT_MS = 300_000;
 
 /** In a checkout the package's own name means its source: `exports` of package.json names what `npm run build` makes. */
 const ownName = { alias: { sessionmesh: path.join(import.meta.dirname, "node/sessionmesh.ts") } };
@@ -24,7 +27,7 @@ export default defineConfig({
         test: {
           name: "unit",
           include: ["test/**/*.test.ts"],
-          exclude: ["test/cluster/**", "test/chaos/**", "test/fixtures/**"],
+          exclude: ["test/cluster/**", "test/chaos/**", "test/compose/**", "test/fixtures/**"],
           testTimeout: UNIT_TIMEOUT_MS,
           pool: "forks",
           maxWorkers: 2,
@@ -50,6 +53,16 @@ export default defineConfig({
           testTimeout: CHAOS_TIMEOUT_MS,
           hookTimeout: CHAOS_TIMEOUT_MS,
           sequence: { groupOrder: 2 },
+          ...alone,
+        },
+      },
+      {
+        test: {
+          name: "compose",
+          include: ["test/compose/**/*.test.ts"],
+          globalSetup: ["test/infra/engine.ts"],
+          testTimeout: COMPOSE_TIMEOUT_MS,
+          sequence: { groupOrder: 3 },
           ...alone,
         },
       },

@@ -4,7 +4,6 @@ import { MeshError, isKind } from "#proto";
 import type { Authorize, BeforeHook, KindHooks } from "./admission.ts";
 import { slipOf, type CheckedClass } from "./checked-class.ts";
 import { resolveOptions, type ResolvedOptions } from "./options.ts";
-import { markCopy, otherCopy } from "./package-copy.ts";
 import { SessionServer, type SessionClass } from "./server.ts";
 import type { MeshSessions } from "./stub.ts";
 
@@ -93,8 +92,6 @@ export class MeshApplication {
   }
 }
 
-for (const ours of [MeshApplication, SessionServer]) markCopy(ours);
-
 /** Throws `bad_app` with what to change. */
 export function defineMesh<Sessions extends MeshDefinition["sessions"]>(
   definition: MeshDefinition & CheckedSessions<Sessions>,
@@ -113,7 +110,7 @@ export function defineMesh<Sessions extends MeshDefinition["sessions"]>(
     }
     if (!isSessionClass(server)) {
       throw bad(
-        `sessions.${name} must be a class that extends SessionServer, not ${otherCopy(server) === undefined ? shown(server) : `one of ${otherCopy(server)}`}`,
+        `sessions.${name} must be a class that extends SessionServer of this copy of "sessionmesh", not ${shown(server)}`,
       );
     }
     for (const [other, kind] of kinds) {

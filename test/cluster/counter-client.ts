@@ -40,10 +40,19 @@ const REQUEST_MS = 20_000;
 export class CounterClient {
   readonly #agent: http.Agent;
   readonly #limitMs: number;
+  readonly #read: (answer: Record<string, unknown>) => Count;
 
-  constructor(options: { readonly keepAlive?: boolean; readonly limitMs?: number } = {}) {
+  /** @param options.read for applications whose counters answer in words of their own */
+  constructor(
+    options: {
+      readonly keepAlive?: boolean;
+      readonly limitMs?: number;
+      readonly read?: (answer: Record<string, unknown>) => Count;
+    } = {},
+  ) {
     this.#agent = new http.Agent({ keepAlive: options.keepAlive ?? true });
     this.#limitMs = options.limitMs ?? REQUEST_MS;
+    this.#read = options.read ?? readCount;
   }
 
   /** Never rejects. @param path e.g. `/sessions/counter/alice` */
@@ -57,7 +66,7 @@ export class CounterClient {
         response.on("error", broken);
         response.on("end", () => {
           try {
-            resolve(readOutcome(response.statusCode ?? 0, Buffer.concat(chunks)));
+            resolve(readOutcome(response.statusCode ?? 0, Buffer.concat(chunks), this.#read));
           } catch (error) {
             broken(
               new Error(`an answer that is none: ${Buffer.concat(chunks).toString().slice(0, 200)}`, { cause: error }),
@@ -108,10 +117,17 @@ export function readWhere(value: Record<string, unknown>): Where {
   };
 }
 
-function readOutcome(status: number, body: Uint8Array): Outcome {
+function readCount(value: Record<string, unknown>): Count {
+  return { count: integer(value["count"], "count"), ...readWhere(value) };
+}
+
+function readOutcome(
+  status: number,
+  body: Uint8Array,
+  read: (answer: Record<string, unknown>) => Count = readCount,
+): Outcome {
   const value = parseJson(body, "answer");
-  if (status === 200)
-    return { status: "counted", answer: { count: integer(value["count"], "count"), ...readWhere(value) } };
+  if (status === 200) return { status: "counted", answer: read(value) };
   return {
     status: "refused",
     http: status,

@@ -16,12 +16,14 @@ export interface Asked {
 }
 
 export interface TrafficWish {
-  /** Read before every request, so that nodes may come and go. */
+  /** Read before every request, so that nodes may come and go. While there is none, clients wait. */
   readonly gateways: () => readonly { readonly id: string; readonly gateway: string }[];
   /** `kind/name` of sessions that count. */
   readonly sessions: readonly string[];
   readonly clients: number;
   readonly draws?: Draws;
+  /** Default: for the test application. */
+  readonly client?: CounterClient;
 }
 
 /** Between two requests of one client: a machine of two cores must be left able to run the mesh, too. */
@@ -35,13 +37,14 @@ export class Traffic {
   readonly history: Asked[] = [];
   readonly #wish: TrafficWish;
   readonly #draws: Draws;
-  readonly #client = new CounterClient();
+  readonly #client: CounterClient;
   readonly #clients: Promise<void>[];
   #stopped = false;
 
   constructor(wish: TrafficWish) {
     this.#wish = wish;
     this.#draws = wish.draws ?? seeded(1);
+    this.#client = wish.client ?? new CounterClient();
     this.#clients = Array.from({ length: wish.clients }, () => this.#run());
   }
 
@@ -84,6 +87,10 @@ export class Traffic {
 
   async #run(): Promise<void> {
     while (!this.#stopped) {
+      if (this.#wish.gateways().length === 0) {
+        await sleep(AFTER_FAILURE_MS);
+        continue;
+      }
       const { outcome } = await this.ask(this.#draws.pick(this.#wish.sessions));
       await sleep(outcome.status === "counted" ? PACE_MS : AFTER_FAILURE_MS);
     }
