@@ -61,7 +61,7 @@ export interface NodeConfig {
    * what the application's connections take: the node never starts. MESH_START_LIMIT_MS.
    */
   readonly startLimitMs: number;
-  /** On SIGTERM, how long sessions may take to finish before they are stopped. Keep it under the orchestrator's kill grace. MESH_DRAIN_MS. */
+  /** On SIGTERM, how long sessions with something under way may take to finish. Idle ones are stopped at once. Keep it under the orchestrator's kill grace. MESH_DRAIN_MS. */
   readonly drainMs: number;
   /** One session may hold up the others of its worker for so long, its end included, which begins 300 ms before. Smaller: long computations are cut off. Larger: its neighbours wait so long. MESH_TURN_BUDGET_MS. */
   readonly turnBudgetMs: number;

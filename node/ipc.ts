@@ -23,6 +23,8 @@ export type ToWorker =
   | { readonly type: "loads"; readonly loads: ReadonlyMap<string, readonly WorkerLoad[]> }
   /** Take no new session; serve on. */
   | { readonly type: "drain" }
+  /** From now on sessions are stopped in order as soon as nothing of them is under way. */
+  | { readonly type: "empty" }
   /** End all sessions in order, take no clients any more, and say `stopped`; peers are answered until `exit`. */
   | { readonly type: "stop"; readonly reason: "drain" | "shutdown"; readonly limitMs: number }
   /** Close the links, after `graceMs` at most for peers to leave, and exit. */

@@ -117,6 +117,11 @@ export class EnclosedSession {
     return this.#ended.promise;
   }
 
+  /** It is to end as soon as nothing of it is under way. */
+  drain(): void {
+    if (!this.ended) this.#link.tell({ type: "drain" });
+  }
+
   /** The node may not act for it any more: nothing of it runs or is sent. */
   drop(closeCode: number): void {
     this.#break(evicted(this.id, closeCode));

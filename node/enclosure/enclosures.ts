@@ -143,6 +143,10 @@ export class Enclosures {
     await Promise.all([...this.#sessions.values()].map((session) => session.stop(reason, limitMs)));
   }
 
+  drain(): void {
+    for (const session of this.#sessions.values()) session.drain();
+  }
+
   dropAll(closeCode: number): void {
     for (const session of [...this.#present.thread, ...this.#present.process]) session.drop(closeCode);
   }
@@ -213,6 +217,10 @@ export function joinHosts(
     },
     stopAll: async (reason, limitMs) => {
       await Promise.all([shared.stopAll(reason, limitMs), enclosures.stopAll(reason, limitMs)]);
+    },
+    drain: () => {
+      shared.drain();
+      enclosures.drain();
     },
     dropAll: (closeCode) => {
       shared.dropAll(closeCode);

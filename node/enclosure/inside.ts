@@ -99,6 +99,9 @@ class Inside {
       case "deadline":
         this.#lease.extend(message.deadline);
         break;
+      case "drain":
+        void this.#begun.promise.then((host) => host.drain());
+        break;
       case "stop":
         void this.#begun.promise.then((host) => host.stopAll(message.reason, message.limitMs));
         break;

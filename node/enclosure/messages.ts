@@ -23,6 +23,8 @@ export type ToEnclosed =
   | { readonly type: "boot"; readonly boot: EnclosedBoot }
   /** The node may act until then, on the system clock. */
   | { readonly type: "deadline"; readonly deadline: number }
+  /** End in order as soon as nothing is under way. */
+  | { readonly type: "drain" }
   | { readonly type: "stop"; readonly reason: StopReason; readonly limitMs: number }
   /** The session has ended and nobody waits for anything any more. */
   | { readonly type: "exit" };

@@ -199,6 +199,8 @@ export class Life {
         this.#log.warn("could not announce the drain", { error: MeshError.from(error).message });
       });
       await Promise.race([announced, limit.promise, cutShort]);
+      // Not before: whoever asks for one that has stopped would be sent here again.
+      this.#pool.broadcast({ type: "empty" });
       await Promise.race([this.#empty.promise, limit.promise, cutShort]);
     } finally {
       clearTimeout(timer);

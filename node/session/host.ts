@@ -26,7 +26,7 @@ import { DeadlineSweep, SWEEP_MS } from "./deadline-sweep.ts";
 import type { EndReason, StopReason } from "./end-reason.ts";
 import type { ClientErrors } from "./failure-text.ts";
 import { requestRefusal, socketRefusal } from "./unserved.ts";
-import { stopInStrides } from "./stop-in-strides.ts";
+import { stopInStrides, stopQuietInStrides } from "./stop-in-strides.ts";
 import { createStubs, type MeshSessions } from "./stub.ts";
 import { turns } from "./turns.ts";
 
@@ -73,6 +73,8 @@ export interface SessionHostControl extends SessionHost {
   stop(key: SessionKey, reason: StopReason): Promise<void>;
   /** The same for all of them, in `limitMs` at most. */
   stopAll(reason: StopReason, limitMs: number): Promise<void>;
+  /** From now on each ends in order as soon as nothing of it is under way: no event, socket, `waitUntil` or timer that keeps it. Idempotent. */
+  drain(): void;
   /** The node is fenced: everything ends at once, no session code runs any more. */
   dropAll(closeCode: number): void;
   /** Ends a session whose turn was ended by force, and starts again what that may have torn off. */
@@ -126,6 +128,7 @@ class Host implements SharedSessionHost, CellHost {
   /** The cell whose constructor runs in `activate`: its end is reported after `activate` has returned. */
   #activating: Cell | undefined = undefined;
   #cancelSweep: () => void = () => {};
+  #draining = false;
   #closed = false;
 
   constructor(options: SessionHostOptions) {
@@ -201,6 +204,13 @@ class Host implements SharedSessionHost, CellHost {
   async stopAll(reason: StopReason, limitMs: number): Promise<void> {
     await stopInStrides(this.#cells.values(), reason, limitMs, this.clock);
     this.cutOffs.sum();
+  }
+
+  drain(): void {
+    if (this.#draining) return;
+    this.#draining = true;
+    // Those that are busy, or suspended, are found by the sweep when they are not any more.
+    stopQuietInStrides(this.#cells.values(), "drain", STOP_LIMIT_MS, this.lease);
   }
 
   dropAll(closeCode: number): void {
@@ -348,7 +358,7 @@ class Host implements SharedSessionHost, CellHost {
   }
 
   #stopIdle(kind: CellKind): void {
-    const due = this.nowMs - kind.options.idleMs;
+    const due = this.#draining ? this.nowMs - 1 : this.nowMs - kind.options.idleMs;
     for (let left = IDLE_STOPS_MAX; left > 0; left--) {
       const cell = kind.idle.head;
       if (cell === undefined || cell.activeAt > due) return;
@@ -356,7 +366,7 @@ class Host implements SharedSessionHost, CellHost {
       // Busy cells come back to the list by themselves when they are done.
       if (!cell.quiet || cell.stopping) continue;
       if (cell.keptByTimer) cell.touch();
-      else void cell.stop("idle", STOP_LIMIT_MS);
+      else void cell.stop(this.#draining ? "drain" : "idle", STOP_LIMIT_MS);
     }
   }
 

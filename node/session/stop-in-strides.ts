@@ -1,7 +1,7 @@
 // The orderly end of all sessions of a worker, of which there may be a million: some at a time, so that sockets, timers and the sessions
 // themselves get their turns in between.
 
-import type { Clock } from "#mesh";
+import type { Clock, Lease } from "#mesh";
 import type { Cell } from "./cell.ts";
 import type { StopReason } from "./end-reason.ts";
 
@@ -37,4 +37,19 @@ export function stopInStrides(cells: Iterator<Cell>, reason: StopReason, limitMs
   };
   walk();
   return promise;
+}
+
+/** Of which nothing is under way now. The others are passed; so are all from the moment on at which the node is suspended. */
+export function stopQuietInStrides(cells: Iterator<Cell>, reason: StopReason, limitMs: number, lease: Lease): void {
+  const walk = (): void => {
+    // A suspended session could not run its `onStop`.
+    if (!lease.isOpen()) return;
+    for (let left = STRIDE; left > 0; left--) {
+      const { value: cell, done } = cells.next();
+      if (done === true) return;
+      if (cell.quiet && !cell.stopping && !cell.keptByTimer) void cell.stop(reason, limitMs);
+    }
+    setImmediate(walk);
+  };
+  walk();
 }

@@ -108,6 +108,7 @@ export class WorkerServer {
       onEnded: (id: SessionId, fence: Fence, reason: EndReason, error?: unknown) => {
         this.#router.ended(id, fence);
         this.#faults.note(id, reason, error);
+        if (this.#stopping && this.#host.size === 0) this.#tellLoad();
       },
     };
     this.#enclosures = new Enclosures({
@@ -225,6 +226,10 @@ export class WorkerServer {
       case "drain":
         this.#closed = true;
         this.#stopping = true;
+        this.#tellLoad();
+        break;
+      case "empty":
+        this.#host.drain();
         break;
       case "query":
         void this.#answer(message.id, message.query);

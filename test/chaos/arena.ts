@@ -19,7 +19,7 @@ const WORKERS = 2;
 const NAMES = 240;
 /** A machine of two cores runs nine processes of the mesh besides. */
 const CLIENTS = 16;
-/** Sessions of the test never end by themselves: a drain waits for so long. */
+/** A drain waits so long for sessions that always have something under way. */
 const DRAIN_MS = 3_000;
 /** Beyond what silence takes when more than half of a view is gone (78 s), and the start of nodes after that. */
 const WHOLE_MS = 120_000;

@@ -292,7 +292,7 @@ export const faultKinds: readonly FaultKind[] = [
       arena.forget(node);
       const atMs = performance.now();
       node.signal("SIGTERM", "primary");
-      // Its own sessions never end by themselves, so the drain's limit stops them.
+      // Its sessions stop one by one, each in a moment in which nobody asks it for anything.
       return { ...harmless(AT_ONCE_MS), atMs, mayLose: pidsOf([victim]), lives: victim.lives, end: () => node.exited };
     },
   },

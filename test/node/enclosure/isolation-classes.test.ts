@@ -293,6 +293,20 @@ describe.each(["shared", "thread", "process"])("a session of isolation %s", (kin
     expect(world.reasons(a)).toEqual([]);
   });
 
+  test("stops when its host drains, once its last socket has closed", async () => {
+    const world = World.open();
+    const key = `${kind}/tells-drain`;
+    const { client, end } = await world.connect(key);
+    world.host.drain();
+    expect(await world.text(key, "/compute?ms=600")).toBe("computed");
+    expect(world.reasons(key)).toEqual([]);
+    end.closed(1000, "", true);
+    await eventually(() => world.reasons(key).length > 0);
+    expect(world.reasons(key)).toEqual(["drained"]);
+    expect(client.closed).toBeUndefined();
+    expect(await world.text("listener/all")).toBe('["stopped drain"]');
+  });
+
   test("crashes alone: its request, its sockets and its name hear of it, and the next request begins anew", async () => {
     const world = World.open();
     await world.text(a);

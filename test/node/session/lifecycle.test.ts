@@ -1,4 +1,4 @@
-import { expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import { SessionServer, type SessionContext, type StopReason } from "sessionmesh";
 import { callTo, codeOf, settle, startHost } from "./harness.ts";
 
@@ -256,6 +256,77 @@ test("stopAll ends every session in order within its limit", async () => {
     "room/stuck drained",
   ]);
   expect(client.closed?.code).toBe(1012);
+});
+
+describe("a host that drains", () => {
+  class Busy extends SessionServer {
+    static readonly told: string[] = [];
+    static readonly done = Promise.withResolvers<void>();
+
+    override async fetch(request: Request): Promise<Response> {
+      if (request.url.endsWith("/waits")) this.ctx.waitUntil(Busy.done.promise);
+      if (request.url.endsWith("/slow")) await Busy.done.promise;
+      return new Response("answered");
+    }
+
+    override onMessage(): void {}
+
+    override onStop(reason: string): void {
+      Busy.told.push(`${this.ctx.id.name} ${reason}`);
+    }
+  }
+
+  test("stops at once whom nothing keeps, classes that never idle too, and the others when they are done", async () => {
+    class Lasting extends Busy {
+      static options = { idleMs: Infinity } as const;
+    }
+    Busy.told.length = 0;
+    const { host, get, connect, clock, ended } = startHost({ busy: Busy, lasting: Lasting });
+    await get("busy/quiet");
+    await get("lasting/quiet");
+    await get("busy/waits", "/waits");
+    const slow = get("busy/slow", "/slow");
+    const { end } = await connect("busy/socket");
+    host.drain();
+    expect(Busy.told).toEqual(["quiet drain", "quiet drain"]);
+    await clock.advance(2_000);
+    expect(ended.map(({ key, reason }) => `${key} ${reason}`)).toEqual(["busy/quiet drained", "lasting/quiet drained"]);
+
+    Busy.done.resolve();
+    end.closed(1000, "", true);
+    expect(await slow).toBe("answered");
+    await clock.advance(600);
+    expect(Busy.told.slice(2).sort()).toEqual(["slow drain", "socket drain", "waits drain"]);
+    expect(host.size).toBe(0);
+  });
+
+  test("stops nobody while its node is suspended, and all when it is not any more", async () => {
+    Busy.told.length = 0;
+    const { host, get, lease, clock } = startHost({ busy: Busy });
+    await get("busy/a");
+    lease.close();
+    host.drain();
+    await clock.advance(30_000);
+    expect(Busy.told).toEqual([]);
+    lease.open();
+    await clock.advance(600);
+    expect(Busy.told).toEqual(["a drain"]);
+  });
+
+  test("leaves turns of the event loop to others", async () => {
+    Busy.told.length = 0;
+    const { host, start } = startHost({ busy: Busy });
+    for (let at = 0; at < 5_000; at++) start(`busy/${at}`);
+    let [before, most] = [0, 0];
+    host.drain();
+    while (host.size > 0) {
+      most = Math.max(most, Busy.told.length - before);
+      before = Busy.told.length;
+      await new Promise(setImmediate);
+    }
+    expect(Busy.told).toHaveLength(5_000);
+    expect(most).toBeLessThanOrEqual(1_024);
+  });
 });
 
 test("thousands that are told to stop leave turns of the event loop to others, and whoever does not is named or counted", async () => {

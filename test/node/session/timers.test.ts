@@ -272,3 +272,20 @@ test("timers that are done or cleared do not count", async () => {
   };
   expect(await get("scripted/tidy")).toBe("1");
 });
+
+test("a timer keeps its session from stopping while its host drains, until it is cleared", async () => {
+  const { host, get, clock, ended } = start();
+  let timer: NodeJS.Timeout | undefined;
+  script = () => {
+    timer = setTimeout(() => {}, 600_000);
+  };
+  await get("scripted/kept");
+  script = () => setTimeout(() => {}, 600_000).unref();
+  await get("scripted/not");
+  host.drain();
+  await clock.advance(5_000);
+  expect(ended.map(({ key }) => key)).toEqual(["scripted/not"]);
+  clearTimeout(timer);
+  await clock.advance(600);
+  expect(ended).toMatchObject([{}, { key: "scripted/kept", reason: "drained" }]);
+});
