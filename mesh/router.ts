@@ -85,6 +85,8 @@ interface Attempt<Reply> {
 /** A call that was sent to a worker, and what came of it. */
 interface Sent<Reply> {
   readonly worker: Member;
+  /** Of the view in which it was sent. */
+  readonly epoch: number;
   readonly outcome: CallOutcome<Reply>;
 }
 
@@ -184,10 +186,13 @@ export class Router {
     const known = here ? undefined : this.#known(id.key);
     if (known !== undefined) {
       // The usual case of a hop. Whatever is unusual about it goes on as for any other call.
+      const { epoch } = this;
       return this.#links
-        .call(known, call, { epoch: this.epoch, stale: undefined })
+        .call(known, call, { epoch, stale: undefined })
         .then((outcome) =>
-          outcome.status === "reply" ? outcome.reply : this.#carry(this.#request(call), { worker: known, outcome }),
+          outcome.status === "reply"
+            ? outcome.reply
+            : this.#carry(this.#request(call), { worker: known, epoch, outcome }),
         );
     }
     if (here || this.#startable(id, onlyIfActive)) {
@@ -367,6 +372,7 @@ export class Router {
     let stale: WorkerId | undefined;
     let lastError: MeshError | undefined;
     for (let bounce = 0; bounce < BOUNCES_MAX || this.#clock.now() < deadline; bounce++) {
+      const epoch = sent?.epoch ?? this.epoch;
       const target: Placement =
         sent === undefined
           ? await this.#target(attempt.id, attempt.onlyIfActive, stale)
@@ -400,6 +406,8 @@ export class Router {
           if (bounce < 3) continue;
         } else {
           lastError = outcome.error;
+          // It has left the view while this waited for it: there is another to ask now.
+          if (this.epoch !== epoch) continue;
         }
       }
       const left = deadline - this.#clock.now();

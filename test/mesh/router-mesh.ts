@@ -37,6 +37,8 @@ export class RouterMesh {
   readonly doubles: string[] = [];
   readonly random: () => number;
   delayMs = 5;
+  /** Their addresses answer nothing: who connects waits until its view lacks them. */
+  readonly dark = new Set<WorkerId>();
 
   constructor(random: () => number) {
     this.random = random;
@@ -139,8 +141,14 @@ export class MeshWorker {
   }
 
   #links(mesh: RouterMesh): Links {
+    const connecting = new Map<WorkerId, PromiseWithResolvers<void>>();
     const reach = async <T>(to: Member, use: (peer: MeshWorker) => Promise<T>): Promise<T> => {
       await mesh.delay();
+      if (mesh.dark.has(to.id)) {
+        const waiting = connecting.get(to.id) ?? Promise.withResolvers<void>();
+        connecting.set(to.id, waiting);
+        await waiting.promise;
+      }
       const peer = mesh.workers.get(to.id);
       if (peer === undefined || !(await peer.router.service.admit(this.id, this.router.epoch))) {
         throw new MeshError("session_lost", `${to.id} cannot be reached`);
@@ -164,7 +172,9 @@ export class MeshWorker {
       },
       connect: async () => ({ status: "failed", error: new MeshError("bad_upgrade", "no sockets in this test") }),
       ask: (to, question: AskFrame) => reach(to, async (peer) => peer.router.service.ask(this.id, question)),
-      retain: () => {},
+      retain: (members) => {
+        for (const [id, { resolve }] of connecting) if (!members.some((member) => member.id === id)) resolve();
+      },
       close: async () => {},
     };
   }

@@ -193,6 +193,28 @@ describe("a mesh of routers", () => {
     expect(anew.sort()).toEqual(lost.sort());
   });
 
+  test("asks the next owner as soon as the view lacks one that does not answer, without a pause", async () => {
+    const { mesh } = threeNodes();
+    // It gains no partition, so nothing else tells it to look again.
+    const gateway = mesh.start("g", 0, "a");
+    const nodes: NodeSketch[] = [{ id: "g", workers: ["a"], role: "gateway" }];
+    for (const id of ["n1", "n2", "n3"]) nodes.push({ id, workers: ["a", "b"] });
+    mesh.deliver(viewOf(2, nodes));
+    const names = Array.from({ length: 60 }, (_, at) => `counter/${at}`);
+    await settle(Promise.all(names.map((name) => gateway.request(name))));
+    for (const id of [...mesh.workers.keys()].filter((worker) => worker.startsWith("n3/"))) {
+      mesh.dark.add(id);
+      mesh.kill(id);
+    }
+    const asked = performance.now();
+    const answers = Promise.all(names.map((name) => gateway.request(name)));
+    await vi.advanceTimersByTimeAsync(400);
+    mesh.deliver(viewOf(3, nodes.slice(0, 3)));
+    await settle(answers);
+    // What is above 400 are questions between the workers that are left.
+    expect(performance.now() - asked).toBeLessThan(450);
+  });
+
   test("lets a draining worker keep its sessions and start none", async () => {
     const { mesh } = threeNodes();
     const workers = [...mesh.workers.values()];
