@@ -30,8 +30,8 @@ export class SessionCall {
   readonly ip: string;
   /** What the application's hooks at the gateway said of the client; see `encodeClaims`. */
   readonly claims: Uint8Array | undefined;
-  /** Of a socket: the sub-protocol that was chosen. Empty: none. */
-  readonly protocol: string;
+  /** Of a socket: the sub-protocol that was chosen, which its gateway sets before anybody else sees the call. Empty: none. */
+  protocol: string;
   #cancelled: MeshError | undefined;
   #listener: ((reason: MeshError) => void) | undefined;
 

@@ -4,6 +4,7 @@
 import { readFileSync } from "node:fs";
 import os from "node:os";
 import { MeshError, isNodeId, oneOf, type NodeRole } from "#proto";
+import { OriginList } from "./session/origin-list.ts";
 import { trustedProxiesOf, type ProxyHeaders } from "./gateway/trusted-proxies.ts";
 
 export interface NodeConfig {
@@ -96,6 +97,11 @@ export interface NodeConfig {
    * everybody; `mesh dev` sets it. MESH_CLIENT_ERRORS.
    */
   readonly clientErrors: "brief" | "detailed";
+  /**
+   * Origins of pages that may open WebSockets, with commas between, in the place of the application's own `origins`; none set by default.
+   * Written like `https://app.example.com`, `https://*.example.com` or `self`. MESH_ALLOWED_ORIGINS.
+   */
+  readonly allowedOrigins: readonly string[];
   /** `json` for machines, `text` for people. MESH_LOG. */
   readonly log: "json" | "text";
 }
@@ -167,6 +173,7 @@ export function configFromEnv(env: Readonly<Record<string, string | undefined>>,
     trustedProxies: listFrom(env["MESH_TRUSTED_PROXIES"] ?? ""),
     proxyHeaders: choice(env, "MESH_PROXY_HEADERS", ["x-forwarded", "forwarded"], configDefaults.proxyHeaders),
     clientErrors: choice(env, "MESH_CLIENT_ERRORS", ["brief", "detailed"], configDefaults.clientErrors),
+    allowedOrigins: listFrom(env["MESH_ALLOWED_ORIGINS"] ?? ""),
     log: choice(env, "MESH_LOG", ["json", "text"], configDefaults.log),
   });
 }
@@ -209,7 +216,13 @@ export function checkConfig(config: NodeConfig): NodeConfig {
     throw bad(`MESH_MEMORY_MARK must be 10 to 95 percent, not ${config.memoryMarkPercent}`);
   }
   trustedProxiesOf(config);
+  allowedOriginsOf(config);
   return config;
+}
+
+/** Undefined: the application says. Throws `bad_config`. */
+export function allowedOriginsOf({ allowedOrigins }: Pick<NodeConfig, "allowedOrigins">): OriginList | undefined {
+  return allowedOrigins.length === 0 ? undefined : new OriginList(allowedOrigins, "MESH_ALLOWED_ORIGINS", "bad_config");
 }
 
 /** Host name and boot id: equal in processes that share a kernel and a host name, different in any two containers. */

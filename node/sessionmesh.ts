@@ -8,7 +8,8 @@ export {
   type MeshApplication,
   type MeshDefinition,
 } from "./session/application.ts";
-export type { Authorize, BeforeHook, Lobby, Verdict, Visit } from "./session/admission.ts";
+export type { Authorize, BeforeHook, Lobby, ProtocolChoice, Verdict, Visit } from "./session/admission.ts";
+export type { CorsOptions, EdgeOptions, Rate, RateOptions } from "./session/edge-options.ts";
 export type { Caller } from "./session/caller.ts";
 export type { SessionContext } from "./session/context.ts";
 export type { StopReason } from "./session/end-reason.ts";

@@ -22,6 +22,7 @@ const kinds = {
   not_active: { http: 404, grpc: 5, retryable: false, title: "The session is not active" },
   method_not_allowed: { http: 405, grpc: 12, retryable: false, title: "The method is not allowed here" },
   body_too_large: { http: 413, grpc: 8, retryable: false, title: "The request body is too large" },
+  too_many_requests: { http: 429, grpc: 8, retryable: true, title: "Too many requests" },
   bad_upgrade: { http: 426, grpc: 9, retryable: false, title: "A WebSocket handshake was expected" },
   handler_failed: { http: 500, grpc: 13, retryable: false, title: "The code that handles the request failed" },
   session_crashed: { http: 500, grpc: 13, retryable: false, title: "The session crashed" },

@@ -41,6 +41,7 @@ export class ClientSocket implements ClientEnd, Beating, Torn {
   /** Bytes that the session is busy with. */
   #unsettledBytes = 0;
   #flushing = false;
+  #compressed = false;
   #closed = false;
   readonly #heartbeat: Heartbeat;
 
@@ -58,6 +59,11 @@ export class ClientSocket implements ClientEnd, Beating, Torn {
       return;
     }
     if (socket.readyState !== WebSocket.OPEN) return;
+    if (this.#compressed) {
+      // What is being compressed has its place in the queue of `ws`: nothing may pass it by.
+      socket.send(data, this.#settled);
+      return;
+    }
     const frame = smallFrame(data);
     if (frame === undefined) socket.send(data);
     else this.#stream?.write(frame);
@@ -81,6 +87,7 @@ export class ClientSocket implements ClientEnd, Beating, Torn {
     this.#socket = socket;
     this.#stream = stream;
     this.#end = end;
+    this.#compressed = socket.extensions !== "";
     this.#heartbeat.add(this);
     socket.client = this;
     socket.on("message", onMessage);
@@ -151,6 +158,10 @@ export class ClientSocket implements ClientEnd, Beating, Torn {
       this.#early?.push(data);
     }
   }
+
+  readonly #settled = (): void => {
+    if (!this.#closed && this.#socket?.bufferedAmount === 0) this.#end?.drained();
+  };
 
   /** An empty write settles behind all that was written before it: no callback per message is needed. */
   #tellWhenFlushed(socket: GatewaySocket): void {

@@ -8,12 +8,15 @@ import type { Duplex } from "node:stream";
 import { Roster, SessionCall, systemClock, type SessionReply } from "#mesh";
 import { MeshError } from "#proto";
 import type { Log } from "../log.ts";
-import type { KindHooks } from "../session/admission.ts";
+import type { KindHooks, ProtocolChoice } from "../session/admission.ts";
+import type { ResolvedEdge } from "../session/edge-options.ts";
+import type { OriginList } from "../session/origin-list.ts";
 import type { ClientErrors } from "../session/failure-text.ts";
 import type { MeshSessions } from "../session/stub.ts";
 import { turns } from "../session/turns.ts";
 import { ApplicationRouter } from "./application-router.ts";
 import { ClientSocket } from "./client-socket.ts";
+import { Cors } from "./cors.ts";
 import { Door } from "./door.ts";
 import { Exchange, invalidHead, type Waiting } from "./exchange.ts";
 import { HandshakePace } from "./handshake-pace.ts";
@@ -25,10 +28,12 @@ import { answerMalformed, endWithProblem } from "./malformed.ts";
 import type { EdgeApplication, GatewayRouter } from "./port.ts";
 import { RequestBody } from "./request-body.ts";
 import { HEADER_COUNT_MAX, readHead, type RequestHead } from "./request-head.ts";
-import { writeReply } from "./response-writer.ts";
+import { networkOf, RateLimit } from "./rate-limit.ts";
+import { addToHead, writeReply } from "./response-writer.ts";
 import { matchSessionPath } from "./session-path.ts";
 import { isHealthCheck, NO_BODY, resolve, type BodySource, type Routing } from "./routes.ts";
 import { SMALL_BODY_BYTES_MAX, SmallBody } from "./small-body.ts";
+import { chooseProtocol } from "./sub-protocol.ts";
 import { TornRequest, type FailTorn } from "./torn-request.ts";
 import type { TrustedProxies } from "./trusted-proxies.ts";
 import { checkHandshake, Joining, responseOn, WebSocketServers } from "./upgrade.ts";
@@ -47,6 +52,8 @@ export interface GatewayOptions {
   readonly limits?: Partial<GatewayLimits>;
   /** In front of the gateway. Undefined: none. */
   readonly proxies?: TrustedProxies | undefined;
+  /** In the place of the application's own `origins`. */
+  readonly allowedOrigins?: OriginList | undefined;
 }
 
 export interface GatewayStats {
@@ -80,6 +87,7 @@ const CLOSE_RESTART = 1012;
 /** How long a client may take to answer that close. */
 const GOODBYE_MS = 1_000;
 const ALWAYS = (): boolean => true;
+const NO_EDGE: ResolvedEdge = { origins: undefined, cors: undefined, perAddress: undefined, perSession: undefined };
 const NO_HOOKS: KindHooks = { onBeforeRequest: undefined, onBeforeConnect: undefined };
 /** Not a closure of whoever listens: a socket that stays open would keep all that the closure sees. */
 const ignore = (): void => {};
@@ -89,6 +97,10 @@ class HttpGateway implements Gateway {
   readonly #log: Log;
   readonly #proxies: TrustedProxies | undefined;
   readonly #routing: Routing;
+  readonly #origins: OriginList | undefined;
+  readonly #cors: Cors | undefined;
+  readonly #perAddress: RateLimit | undefined;
+  readonly #protocolsOf: (kind: string) => ProtocolChoice | undefined;
   readonly #application: ApplicationRouter | undefined;
   readonly #server: Server;
   readonly #webSocketServers = new WebSocketServers();
@@ -104,7 +116,7 @@ class HttpGateway implements Gateway {
   #closed: Promise<void> | undefined;
   #whenIdle: (() => void) | undefined;
 
-  constructor({ router, log, application, sessions, clientErrors, limits, proxies }: GatewayOptions) {
+  constructor({ router, log, application, sessions, clientErrors, limits, proxies, allowedOrigins }: GatewayOptions) {
     this.#router = router;
     this.#proxies = proxies;
     this.#log = log;
@@ -113,7 +125,17 @@ class HttpGateway implements Gateway {
       hooksOf: (kind) => application?.hooksOf?.(kind) ?? NO_HOOKS,
       log,
     });
-    this.#routing = { router, door };
+    const { origins, cors, perAddress, perSession } = application?.edge ?? NO_EDGE;
+    this.#origins = allowedOrigins ?? origins;
+    this.#cors = cors === undefined ? undefined : new Cors(cors);
+    const now = (): number => systemClock.now();
+    this.#perAddress = perAddress === undefined ? undefined : new RateLimit(perAddress, "from your address", now);
+    this.#protocolsOf = (kind) => application?.hooksOf?.(kind).protocols;
+    this.#routing = {
+      router,
+      door,
+      perSession: perSession === undefined ? undefined : new RateLimit(perSession, "to this session", now),
+    };
     if (application?.fetch !== undefined) {
       if (sessions === undefined) throw new MeshError("bad_config", "an application with its own fetch needs stubs");
       this.#application = new ApplicationRouter({
@@ -166,6 +188,7 @@ class HttpGateway implements Gateway {
     this.#requests++;
     try {
       const head = readHead(request, this.#proxies);
+      if (this.#isAnswered(request, response, head)) return;
       if (head.bodyBytes === 0) {
         this.#dispatch(request, response, head, undefined, NO_BODY);
       } else if (head.bodyBytes > 0 && head.bodyBytes <= SMALL_BODY_BYTES_MAX && continueWith === undefined) {
@@ -178,6 +201,17 @@ class HttpGateway implements Gateway {
     } catch (error) {
       this.#exchange(request, response, undefined, OWN_TIMEOUT_MS).fail(error);
     }
+  }
+
+  /** What needs no session and no application: preflights, and too many requests of one client. Health checks are nobody's. */
+  #isAnswered(request: IncomingMessage, response: ServerResponse, head: RequestHead): boolean {
+    if (isHealthCheck(head.target)) return false;
+    if (this.#cors !== undefined) addToHead(response, this.#cors.headersFor(request, head.url));
+    this.#perAddress?.take(networkOf(head.ip));
+    const preflight = this.#cors?.preflight(request, head.url);
+    if (preflight === undefined) return false;
+    writeReply(response, "OPTIONS", preflight, this.#closing);
+    return true;
   }
 
   /** @param stream the source when it is still to be read from the client */
@@ -258,16 +292,30 @@ class HttpGateway implements Gateway {
     const answer = (): Exchange => this.#exchange(request, responseOn(request, socket), undefined, OWN_TIMEOUT_MS);
     try {
       checkHandshake(request);
-      this.#pace.enter({ socket, begin: () => void this.#shakeHands(request, socket, head, answer) });
+      const asked = readHead(request, this.#proxies);
+      this.#checkOrigin(request, asked.url);
+      this.#perAddress?.take(networkOf(asked.ip));
+      this.#pace.enter({ socket, begin: () => void this.#shakeHands(request, asked, socket, head, answer) });
     } catch (error) {
       answer().fail(error);
     }
   }
 
-  async #shakeHands(request: IncomingMessage, socket: Socket, head: Buffer, answer: () => Exchange): Promise<void> {
+  #checkOrigin({ headers: { origin } }: IncomingMessage, url: string): void {
+    if (this.#origins === undefined || origin === undefined || this.#origins.allows(origin, url)) return;
+    throw new MeshError("forbidden", `pages of ${origin.slice(0, 80)} may open no WebSockets here`);
+  }
+
+  async #shakeHands(
+    request: IncomingMessage,
+    asked: RequestHead,
+    socket: Socket,
+    head: Buffer,
+    answer: () => Exchange,
+  ): Promise<void> {
     try {
       this.#refuseIfClosing();
-      const resolved = await this.#resolveUpgrade(request, answer);
+      const resolved = await this.#resolveUpgrade(asked, request.socket, answer);
       // The application may have taken its time.
       if (resolved === undefined || socket.destroyed) return;
       this.#refuseIfClosing();
@@ -282,10 +330,9 @@ class HttpGateway implements Gateway {
   }
 
   /** The call that a WebSocket is for; undefined when the request was answered in another way. */
-  async #resolveUpgrade(request: IncomingMessage, answer: () => Exchange): Promise<SessionCall | undefined> {
-    const head = readHead(request, this.#proxies);
+  async #resolveUpgrade(head: RequestHead, socket: Socket, answer: () => Exchange): Promise<SessionCall | undefined> {
     if (this.#application !== undefined) {
-      const answered = await this.#application.answerUpgrade(head, request.socket);
+      const answered = await this.#application.answerUpgrade(head, socket);
       if (answered.status === "upgrade") return answered.call;
       answer().answer(answered.reply);
       return undefined;
@@ -299,6 +346,8 @@ class HttpGateway implements Gateway {
   }
 
   #connect(request: IncomingMessage, socket: Socket, head: Buffer, call: SessionCall, answer: () => Exchange): void {
+    const { maxMessageBytes, compress = false } = this.#router.limitsOf(call.id.kind);
+    call.protocol = chooseProtocol(call, this.#protocolsOf(call.id.kind), this.#log);
     const client = new ClientSocket(this.#heartbeat);
     const joining = new Joining({
       request,
@@ -309,7 +358,8 @@ class HttpGateway implements Gateway {
       refuse: (error) => answer().fail(error),
       answer: (reply) => answer().answer(reply),
       servers: this.#webSocketServers,
-      messageBytesMax: this.#router.limitsOf(call.id.kind).maxMessageBytes,
+      messageBytesMax: maxMessageBytes,
+      compress,
       over: this.#forget,
     });
     this.#waiting.add(joining);

@@ -3,6 +3,7 @@
 import type { ClientEnd, ConnectReply, SessionCall, SessionReply } from "#mesh";
 import type { SessionId } from "#proto";
 import type { Authorize, KindHooks } from "../session/admission.ts";
+import type { ResolvedEdge } from "../session/edge-options.ts";
 import type { ApplicationMesh } from "../session/application.ts";
 
 export interface KindLimits {
@@ -10,6 +11,8 @@ export interface KindLimits {
   readonly maxBodyBytes: number;
   /** Bytes of one socket message. */
   readonly maxMessageBytes: number;
+  /** Offer permessage-deflate. */
+  readonly compress?: boolean;
   /** From a request to the head of its response, or Infinity. */
   readonly requestTimeoutMs: number;
 }
@@ -20,6 +23,7 @@ export interface EdgeApplication {
   readonly authorize?: Authorize | undefined;
   /** Throws `unknown_kind`. */
   hooksOf?(kind: string): KindHooks;
+  readonly edge?: ResolvedEdge;
 }
 
 export interface GatewayRouter {

@@ -9,6 +9,16 @@ import { isHopByHop } from "../web/web.ts";
 /** What Node writes to a socket without a buffer of its own, head included, is 16 KiB. */
 const ONE_PIECE_BYTES_MAX = 8 * 1024;
 
+/** Headers of the gateway's own for answers under way. Asked only once somebody has used it. */
+const extras = new WeakMap<ServerResponse, readonly string[]>();
+let anyExtras = false;
+
+/** Whatever the answer will be, its head also has these, unless it has one of the name. `vary` is added in any case. */
+export function addToHead(response: ServerResponse, headers: readonly string[]): void {
+  anyExtras = true;
+  extras.set(response, headers);
+}
+
 /** True when all was written; false when the head was written and `pumpBody` must follow. Throws when the head is not valid HTTP. */
 export function writeReply(response: ServerResponse, method: string, reply: SessionReply, close: boolean): boolean {
   const { body, status } = reply;
@@ -85,8 +95,18 @@ export function declaredBytesOf(headers: HeaderList): number | undefined {
 }
 
 function writeHead(response: ServerResponse, reply: SessionReply, headers: string[]): void {
+  const extra = anyExtras ? extras.get(response) : undefined;
+  if (extra !== undefined) addMissing(headers, extra);
   const reason = reply.statusText === "" ? (STATUS_CODES[reply.status] ?? "") : reply.statusText;
   response.writeHead(reply.status, reason, headers);
+}
+
+function addMissing(headers: string[], extra: readonly string[]): void {
+  const has = new Set(headers.filter((_, at) => at % 2 === 0).map((name) => name.toLowerCase()));
+  for (let at = 0; at + 1 < extra.length; at += 2) {
+    const name = extra[at] ?? "";
+    if (name === "vary" || !has.has(name)) headers.push(name, extra[at + 1] ?? "");
+  }
 }
 
 function headersOf(reply: SessionReply, length: number | undefined, keepDeclared: boolean, close: boolean): string[] {

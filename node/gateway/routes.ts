@@ -6,6 +6,7 @@ import type { Door } from "./door.ts";
 import { frontPageReply } from "./front-page.ts";
 import type { GatewayRouter, KindLimits } from "./port.ts";
 import { methodNotAllowed } from "./problem.ts";
+import type { RateLimit } from "./rate-limit.ts";
 import { matchSessionPath, pathOf, sessionIdOf } from "./session-path.ts";
 
 export const HEALTH_PATH = "/_mesh/health";
@@ -32,6 +33,8 @@ export const NO_BODY: BodySource = { open: () => null };
 export interface Routing {
   readonly router: GatewayRouter;
   readonly door: Door;
+  /** Of requests to one session. Undefined: unlimited. */
+  readonly perSession: RateLimit | undefined;
 }
 
 /**
@@ -39,7 +42,7 @@ export interface Routing {
  * are asked. Throws or rejects MeshError.
  */
 export function resolve(
-  { router, door }: Routing,
+  { router, door, perSession }: Routing,
   request: RoutedRequest,
   body: BodySource,
   upgrade: boolean,
@@ -52,6 +55,7 @@ export function resolve(
     return create(router, door, path.kind, request);
   }
   const id = sessionIdOf(path.kind, path.name);
+  perSession?.take(id.key);
   const admission = door.admit(id, request, upgrade);
   if (admission === undefined) return callOf(id, request, body, limits, undefined);
   return admission.then((admitted) =>

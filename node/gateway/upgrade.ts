@@ -34,24 +34,45 @@ export function checkHandshake(request: IncomingMessage): void {
     throw new MeshError("bad_request", "Sec-WebSocket-Key is missing or malformed");
 }
 
-/** One `ws` server for each message size: it is the only option that differs between kinds, so there are at most as many. */
+/** What is small is sent as fast without; what is larger is nearly always text, which shrinks to a third. */
+const COMPRESS_BYTES_MIN = 1_024;
+/**
+ * Nothing is kept between messages: a window of its own would cost each socket some 300 kB. Speed before size: the worker has others to serve.
+ */
+const DEFLATE = {
+  serverNoContextTakeover: true,
+  clientNoContextTakeover: true,
+  threshold: COMPRESS_BYTES_MIN,
+  zlibDeflateOptions: { level: 3, memLevel: 7 },
+} as const;
+
+/** One `ws` server for each message size, with compression or without: nothing else differs between kinds, so there are at most as many. */
 export class WebSocketServers {
-  readonly #servers = new Map<number, Server<typeof GatewaySocket>>();
+  readonly #plain = new Map<number, Server<typeof GatewaySocket>>();
+  readonly #compressing = new Map<number, Server<typeof GatewaySocket>>();
+  readonly #chosen = new WeakMap<IncomingMessage, string>();
+
+  /** `ws` asks for it while it answers the handshake. */
+  choose(request: IncomingMessage, protocol: string): void {
+    if (protocol !== "") this.#chosen.set(request, protocol);
+  }
 
   /** @param messageBytesMax at least 1: `ws` takes 0 for no limit */
-  of(messageBytesMax: number): Server<typeof GatewaySocket> {
-    let server = this.#servers.get(messageBytesMax);
+  of(messageBytesMax: number, compress: boolean): Server<typeof GatewaySocket> {
+    const servers = compress ? this.#compressing : this.#plain;
+    let server = servers.get(messageBytesMax);
     if (server === undefined) {
       server = new WebSocketServer({
         noServer: true,
         clientTracking: false,
-        perMessageDeflate: false,
+        perMessageDeflate: compress ? DEFLATE : false,
+        handleProtocols: (_, request) => this.#chosen.get(request) ?? false,
         maxPayload: messageBytesMax,
         maxFragments: FRAGMENTS_MAX,
         maxBufferedChunks: BUFFERED_CHUNKS_MAX,
         WebSocket: GatewaySocket,
       });
-      this.#servers.set(messageBytesMax, server);
+      servers.set(messageBytesMax, server);
     }
     return server;
   }
@@ -66,6 +87,7 @@ export interface JoiningOptions {
   readonly client: ClientSocket;
   readonly servers: WebSocketServers;
   readonly messageBytesMax: number;
+  readonly compress: boolean;
   /** Answers the handshake with an error. */
   readonly refuse: (error: MeshError) => void;
   /** Answers it in the session's own words. */
@@ -111,10 +133,11 @@ export class Joining implements Waiting {
   }
 
   #open(end: SessionEnd): void {
-    const { request, socket, head, client, servers, messageBytesMax } = this.#options;
+    const { request, socket, head, call, client, servers, messageBytesMax, compress } = this.#options;
     this.#settle();
     let opened = false;
-    servers.of(messageBytesMax).handleUpgrade(request, socket, head, (webSocket) => {
+    servers.choose(request, call.protocol);
+    servers.of(messageBytesMax, compress).handleUpgrade(request, socket, head, (webSocket) => {
       opened = true;
       client.opened(webSocket, socket, end);
     });

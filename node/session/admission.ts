@@ -45,7 +45,14 @@ export type BeforeHook = (request: Request, lobby: Lobby) => Verdict | Promise<V
 export interface KindHooks {
   readonly onBeforeRequest: BeforeHook | undefined;
   readonly onBeforeConnect: BeforeHook | undefined;
+  readonly protocols?: ProtocolChoice | undefined;
 }
+
+/**
+ * The WebSocket sub-protocols that a class speaks, best first; or a function that is given what a client offers, at least one, and says which
+ * it shall be, or undefined for none. It must not wait.
+ */
+export type ProtocolChoice = readonly string[] | ((offered: readonly string[], request: Request) => string | undefined);
 
 /** An object of no class: what comes of `{ ... }`, `JSON.parse` and the like. A Response of some other library must not pass for claims. */
 export function isPlainClaims(value: unknown): value is Claims {

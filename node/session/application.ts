@@ -3,6 +3,7 @@
 import { MeshError, isKind } from "#proto";
 import type { Authorize, BeforeHook, KindHooks } from "./admission.ts";
 import { slipOf, type CheckedClass } from "./checked-class.ts";
+import { resolveEdge, type EdgeOptions, type ResolvedEdge } from "./edge-options.ts";
 import { resolveOptions, type ResolvedOptions } from "./options.ts";
 import { SessionServer, type SessionClass } from "./server.ts";
 import type { MeshSessions } from "./stub.ts";
@@ -31,7 +32,7 @@ export interface ApplicationMesh extends MeshSessions {
 export type ApplicationFetch = (request: Request, mesh: ApplicationMesh) => Response | Promise<Response>;
 
 /** What `defineMesh` takes. */
-export interface MeshDefinition {
+export interface MeshDefinition extends EdgeOptions {
   /** Kind -> class. A kind stands in URLs: 1 to 64 of a-z, 0-9, "-" and "_", beginning with a letter. */
   readonly sessions: Readonly<Record<string, SessionClass>>;
   /** Sees every request in place of the routing by path. */
@@ -53,11 +54,17 @@ export class MeshApplication {
   readonly kinds: ReadonlyMap<string, SessionKind>;
   readonly fetch: ApplicationFetch | undefined;
   readonly authorize: Authorize | undefined;
+  readonly edge: ResolvedEdge;
   readonly #kindOfClass: ReadonlyMap<SessionClass, string>;
   /** The one asked for last: nearly always the next one, too, and cheaper to compare than to look up. */
   #last: SessionKind | undefined;
 
-  constructor(kinds: ReadonlyMap<string, SessionKind>, { fetch, authorize }: Omit<MeshDefinition, "sessions">) {
+  constructor(
+    kinds: ReadonlyMap<string, SessionKind>,
+    { fetch, authorize }: Pick<MeshDefinition, "fetch" | "authorize">,
+    edge: ResolvedEdge,
+  ) {
+    this.edge = edge;
     this.kinds = kinds;
     this.fetch = fetch;
     this.authorize = authorize;
@@ -96,9 +103,9 @@ export class MeshApplication {
 export function defineMesh<Sessions extends MeshDefinition["sessions"]>(
   definition: MeshDefinition & CheckedSessions<Sessions>,
 ): MeshApplication {
-  const { sessions, fetch, authorize, ...others } = fieldsOf(definition);
+  const { sessions, fetch, authorize, origins, cors, rates, ...others } = fieldsOf(definition);
   for (const name of Object.keys(others))
-    throw bad(`defineMesh takes { sessions, fetch, authorize }; it knows no "${name}"`);
+    throw bad(`defineMesh takes { sessions, fetch, authorize, origins, cors, rates }; it knows no "${name}"`);
   if (fetch !== undefined && typeof fetch !== "function")
     throw bad("defineMesh: fetch must be a function (request, mesh) => Response");
   if (authorize !== undefined && typeof authorize !== "function")
@@ -130,7 +137,7 @@ export function defineMesh<Sessions extends MeshDefinition["sessions"]>(
     });
   }
   if (kinds.size === 0) throw bad("defineMesh: sessions must name at least one kind, for example { counter: Counter }");
-  return new MeshApplication(kinds, definition);
+  return new MeshApplication(kinds, definition, resolveEdge({ origins, cors, rates }));
 }
 
 /** Bound to their class, which may keep what they need in statics. */
@@ -141,7 +148,23 @@ function hooksOf(server: SessionClass & { readonly name: string }): KindHooks {
       throw bad(`${server.name}.${name} must be a static method (request, lobby)`);
     return (request, lobby) => server[name]?.(request, lobby);
   };
-  return { onBeforeRequest: hook("onBeforeRequest"), onBeforeConnect: hook("onBeforeConnect") };
+  const { protocols } = server;
+  if (protocols !== undefined && typeof protocols !== "function" && !isProtocolList(protocols)) {
+    throw bad(`${server.name}.protocols must list names such as "chat.v2", or be a static method (offered, request)`);
+  }
+  return {
+    onBeforeRequest: hook("onBeforeRequest"),
+    onBeforeConnect: hook("onBeforeConnect"),
+    protocols:
+      typeof protocols === "function" ? (offered, request) => protocols.call(server, offered, request) : protocols,
+  };
+}
+
+function isProtocolList(value: unknown): boolean {
+  return (
+    Array.isArray(value) &&
+    value.every((entry) => typeof entry === "string" && /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/.test(entry))
+  );
 }
 
 function fieldsOf(value: unknown): Record<string, unknown> {

@@ -78,7 +78,12 @@ const HOOKS: Readonly<Record<Hook, true>> = {
   onError: true,
   onStop: true,
 };
-const STATICS: Readonly<Record<Static, true>> = { options: true, onBeforeRequest: true, onBeforeConnect: true };
+const STATICS: Readonly<Record<Static, true>> = {
+  options: true,
+  onBeforeRequest: true,
+  onBeforeConnect: true,
+  protocols: true,
+};
 
 /** What is wrong with the names of a class; undefined when nothing is. `base`: the class at which the user's own ones begin. */
 export function slipOf(server: SessionClass & { readonly prototype: object }, base: object): string | undefined {

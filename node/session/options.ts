@@ -47,6 +47,11 @@ export interface SessionOptions {
   readonly maxBodyBytes?: number;
   /** Bytes of one socket message, 1 MiB by default; a larger one closes its socket with 1009. */
   readonly maxMessageBytes?: number;
+  /**
+   * Compress messages of 1 KiB and more for clients that offer permessage-deflate, and take compressed ones; false by default. Costs the
+   * worker some 50 us a message and a few hundred kilobytes while one is being compressed. `maxMessageBytes` holds for what comes out.
+   */
+  readonly compress?: boolean;
   /** Bytes waiting for one client, 4 MiB by default; a client that reads more slowly is closed with 1013. Each socket may cost that much memory. */
   readonly maxBufferedBytes?: number;
   /** From request to the head of its response, 30,000 by default, or Infinity; then the client gets 504 and `request.signal` is aborted. */
@@ -81,6 +86,7 @@ export interface ResolvedOptions {
   readonly maxSockets: number;
   readonly maxBodyBytes: number;
   readonly maxMessageBytes: number;
+  readonly compress: boolean;
   readonly maxBufferedBytes: number;
   readonly requestTimeoutMs: number;
   readonly placement: PlacementWish;
@@ -98,6 +104,7 @@ const NAMES = [
   "maxSockets",
   "maxBodyBytes",
   "maxMessageBytes",
+  "compress",
   "maxBufferedBytes",
   "requestTimeoutMs",
   "placement",
@@ -129,6 +136,11 @@ export function resolveOptions(className: string, given: unknown): ResolvedOptio
       typeof value === "string" && later.includes(value) ? `; "${value}" is not available in this version` : "";
     throw bad(`${className}.options.${name} must be ${words}, not ${shown(value)}${soon}`);
   };
+  const flag = (name: keyof SessionOptions): boolean => {
+    const value = options[name] ?? false;
+    if (typeof value === "boolean") return value;
+    throw bad(`${className}.options.${name} must be true or false, not ${shown(value)}`);
+  };
   const isolation = choice("isolation", ["shared", "thread", "process"]);
   const bound = (name: "heapMb" | "turnBudgetMs", least: number, most: number, unit: string): number | undefined => {
     const value = options[name];
@@ -152,6 +164,7 @@ export function resolveOptions(className: string, given: unknown): ResolvedOptio
     maxSockets: number("maxSockets", 10_000, 0, "sockets"),
     maxBodyBytes: number("maxBodyBytes", 32 * 1024 * 1024, 0, "bytes"),
     maxMessageBytes: number("maxMessageBytes", 1024 * 1024, 1, "bytes"),
+    compress: flag("compress"),
     maxBufferedBytes: number("maxBufferedBytes", 4 * 1024 * 1024, 1, "bytes"),
     requestTimeoutMs: number("requestTimeoutMs", 30_000, 1, "milliseconds"),
     placement: placementOf(className, options["placement"]),

@@ -2,7 +2,7 @@
 // from `fetch`, `onConnect`, `onMessage` or `onClose`, thrown or rejected, costs that event; from any other it crashes the session: its state
 // is dropped, its clients are told, and the next request finds a fresh server. See the option `uncaught`.
 
-import type { BeforeHook } from "./admission.ts";
+import type { BeforeHook, ProtocolChoice } from "./admission.ts";
 import type { Caller } from "./caller.ts";
 import type { SessionContext } from "./context.ts";
 import type { StopReason } from "./end-reason.ts";
@@ -86,4 +86,6 @@ export interface SessionClass {
   readonly onBeforeRequest?: BeforeHook;
   /** The same for a WebSocket, before its handshake is answered. */
   readonly onBeforeConnect?: BeforeHook;
+  /** The WebSocket sub-protocols of the class; without it none is chosen, whatever a client offers. */
+  readonly protocols?: ProtocolChoice;
 }

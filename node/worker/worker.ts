@@ -14,6 +14,7 @@ import {
 } from "#mesh";
 import { Enclosures, joinHosts } from "../enclosure/enclosures.ts";
 import { createGateway, type Gateway, type GatewayRouter } from "../gateway/gateway.ts";
+import { allowedOriginsOf } from "../config.ts";
 import { trustedProxiesOf } from "../gateway/trusted-proxies.ts";
 import type { FromWorker, ToWorker, WorkerBoot, WorkerQuery } from "../ipc.ts";
 import { createLog, type Log } from "../log.ts";
@@ -153,6 +154,7 @@ export class WorkerServer {
       log: this.#log,
       proxies: trustedProxiesOf(config),
       clientErrors: config.clientErrors,
+      allowedOrigins: allowedOriginsOf(config),
     });
     this.#meter = new LoadMeter(index, () => this.#host.size);
     this.#guard = new WorkerGuard({

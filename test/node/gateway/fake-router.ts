@@ -58,7 +58,7 @@ export interface Edge extends AsyncDisposable {
 
 export async function edgeWith(
   sessions: FakeSessions,
-  more: Pick<GatewayOptions, "application" | "sessions" | "limits" | "proxies"> = {},
+  more: Pick<GatewayOptions, "application" | "sessions" | "limits" | "proxies" | "allowedOrigins"> = {},
 ): Promise<Edge> {
   const router = fakeRouter(sessions);
   const logged: string[] = [];
