@@ -91,9 +91,11 @@ async function serve(): Promise<number> {
       installStoppableJson();
       watchdog = await Watchdog.start({
         turnBudgetMs: 1_000,
+        importBudgetMs: 10_000,
         turnHeapMiB: 256,
         log,
         kill: (key, error) => host.kill(key, error),
+        onLoading: () => {},
         onKilled: ({ session }) => log.error("killed", { session }),
       });
     },

@@ -66,6 +66,8 @@ export interface NodeConfig {
   readonly drainMs: number;
   /** One session may hold up the others of its worker for so long, its end included, which begins 300 ms before. Smaller: long computations are cut off. Larger: its neighbours wait so long. MESH_TURN_BUDGET_MS. */
   readonly turnBudgetMs: number;
+  /** One turn that loads code, as the first `import()` of something big does, may hold up the others for so long. Smaller: such imports must be at the top of the application's module. Larger: neighbours wait so long, and links between nodes break. MESH_IMPORT_BUDGET_MS. */
+  readonly importBudgetMs: number;
   /** MiB by which a worker may grow while one session holds it. Smaller: big answers are cut off. Larger: the heap limit may come first. MESH_TURN_HEAP_MB. */
   readonly turnHeapMb: number;
   /**
@@ -124,6 +126,7 @@ export const configDefaults = {
   startLimitMs: 60_000,
   drainMs: 20_000,
   turnBudgetMs: 1_000,
+  importBudgetMs: 10_000,
   turnHeapMb: 256,
   workerMemoryMb: 0,
   memoryMarkPercent: 70,
@@ -164,6 +167,7 @@ export function configFromEnv(env: Readonly<Record<string, string | undefined>>,
     startLimitMs: whole(env, "MESH_START_LIMIT_MS", configDefaults.startLimitMs),
     drainMs: whole(env, "MESH_DRAIN_MS", configDefaults.drainMs),
     turnBudgetMs: whole(env, "MESH_TURN_BUDGET_MS", configDefaults.turnBudgetMs),
+    importBudgetMs: whole(env, "MESH_IMPORT_BUDGET_MS", configDefaults.importBudgetMs),
     turnHeapMb: whole(env, "MESH_TURN_HEAP_MB", configDefaults.turnHeapMb),
     workerMemoryMb: whole(env, "MESH_WORKER_MEMORY_MB", configDefaults.workerMemoryMb),
     memoryMarkPercent: whole(env, "MESH_MEMORY_MARK", configDefaults.memoryMarkPercent),
@@ -206,6 +210,9 @@ export function checkConfig(config: NodeConfig): NodeConfig {
   if (config.startLimitMs < 1_000) throw bad("MESH_START_LIMIT_MS must be 1000 or more: Node itself needs some of it");
   if (config.turnBudgetMs < 50 || config.turnBudgetMs > 60_000) {
     throw bad(`MESH_TURN_BUDGET_MS must be 50 to 60000, not ${config.turnBudgetMs}`);
+  }
+  if (config.importBudgetMs > 60_000) {
+    throw bad(`MESH_IMPORT_BUDGET_MS must be 0 to 60000, not ${config.importBudgetMs}`);
   }
   if (config.turnHeapMb < 16)
     throw bad("MESH_TURN_HEAP_MB must be 16 or more: a worker grows by that in its normal work");

@@ -59,6 +59,8 @@ export type FromWorker =
   | { readonly type: "event"; readonly event: FaultEvent }
   /** Whether this Node can end a single session by force. If not, a session that holds its worker costs the worker. */
   | { readonly type: "watchdog"; readonly contained: boolean }
+  /** A session of it loads code, for longer than a turn may take: not silent, though it says nothing else. */
+  | { readonly type: "importing" }
   /** Cannot start; the process exits after this. */
   | { readonly type: "failed"; readonly code: ErrorCode; readonly message: string };
 

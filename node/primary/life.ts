@@ -340,6 +340,9 @@ export class Life {
           this.#log.warn("a session that hogs this worker will cost all sessions of it", { worker: worker.index });
         }
         break;
+      case "importing":
+        this.#log.debug("a session of a worker loads code", { worker: worker.index });
+        break;
       case "contact":
         this.#pool.send(worker.index, {
           type: "contact",

@@ -33,6 +33,7 @@ export class MainThread {
   #armed = false;
   /** By the ids of scripts, which is all that frames tell of them; known while the debugger is enabled. */
   readonly #urls = new Map<string, string>();
+  #modules = 0;
 
   constructor() {
     this.#session.connectToMainThread();
@@ -43,7 +44,10 @@ export class MainThread {
       if (waiting === undefined) this.#send("Debugger.resume");
       else waiting(params.callFrames.map((frame) => this.#frameOf(frame)));
     });
-    this.#session.on("Debugger.scriptParsed", ({ params }) => this.#urls.set(params.scriptId, params.url));
+    this.#session.on("Debugger.scriptParsed", ({ params }) => {
+      this.#urls.set(params.scriptId, params.url);
+      if (params.url !== "") this.#modules++;
+    });
   }
 
   /** Finds the object whose methods `ask` calls. */
@@ -119,12 +123,23 @@ export class MainThread {
     await this.release();
   }
 
+  /** Lets the stopped thread go on, to be stopped again soon. */
+  goOn(): void {
+    this.#send("Debugger.resume");
+  }
+
+  /** Of files, that the thread has told of since the debugger was enabled; each look into it is a script as well, which has no name. */
+  get modules(): number {
+    return this.#modules;
+  }
+
   /** Nothing is to be stopped any more. */
   async release(): Promise<void> {
     if (!this.#armed) return;
     this.#armed = false;
     await this.#session.post("Debugger.disable");
     this.#urls.clear();
+    this.#modules = 0;
   }
 
   /** At once, whatever is under way. Nothing can be asked any more. */

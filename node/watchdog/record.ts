@@ -10,13 +10,17 @@ const BUDGET_MS = 1;
 const HEAP_MIB = 2;
 /** Not 0: the thread has let go of the main thread. */
 const LET_GO = 3;
-const CELLS = 4;
+/** Where the import budget stands, in milliseconds. */
+const IMPORT_MS = 4;
+const CELLS = 5;
 
 export type TurnRecord = Int32Array<SharedArrayBuffer>;
 
 export interface Budgets {
   /** One session may hold the main thread for so long. */
   readonly turnBudgetMs: number;
+  /** A turn that loads code may hold it for so long. */
+  readonly importBudgetMs: number;
   /** The process may grow by so much while one session holds the main thread. */
   readonly turnHeapMiB: number;
 }
@@ -25,13 +29,18 @@ export function newRecord(): TurnRecord {
   return new Int32Array(new SharedArrayBuffer(CELLS * Int32Array.BYTES_PER_ELEMENT));
 }
 
-export function setBudgets(record: TurnRecord, { turnBudgetMs, turnHeapMiB }: Budgets): void {
+export function setBudgets(record: TurnRecord, { turnBudgetMs, importBudgetMs, turnHeapMiB }: Budgets): void {
   Atomics.store(record, BUDGET_MS, turnBudgetMs);
+  Atomics.store(record, IMPORT_MS, importBudgetMs);
   Atomics.store(record, HEAP_MIB, turnHeapMiB);
 }
 
 export function budgetsOf(record: TurnRecord): Budgets {
-  return { turnBudgetMs: Atomics.load(record, BUDGET_MS), turnHeapMiB: Atomics.load(record, HEAP_MIB) };
+  return {
+    turnBudgetMs: Atomics.load(record, BUDGET_MS),
+    importBudgetMs: Atomics.load(record, IMPORT_MS),
+    turnHeapMiB: Atomics.load(record, HEAP_MIB),
+  };
 }
 
 /** The event loop has moved on. */
@@ -74,7 +83,7 @@ export function lookOf(value: unknown): Look {
   return { turn: integer(turn, "look.turn"), server: integer(server, "look.server") };
 }
 
-export type KillReason = "turn budget" | "turn memory";
+export type KillReason = "turn budget" | "turn memory" | "import budget";
 
 /** Let go of the main thread, and end. */
 export type ToThread = "let go";

@@ -47,6 +47,6 @@ export function stackOf(place: Paused): string {
     .join("\n");
 }
 
-function isApplication({ url }: Frame): boolean {
+export function isApplication({ url }: Frame): boolean {
   return !url.startsWith("node:") && !url.includes("/node_modules/") && !OWN_FOLDERS.some((own) => url.startsWith(own));
 }

@@ -46,9 +46,11 @@ export async function tryWatchdog(watchdog: Watchdog, log: Log): Promise<string 
   });
   const takeBack = watchdog.lend({
     turnBudgetMs: TRIAL_BUDGET_MS,
+    importBudgetMs: TRIAL_BUDGET_MS,
     turnHeapMiB: TRIAL_HEAP_MIB,
     log,
     kill: (key, error) => host.kill(key, error),
+    onLoading: () => {},
     onKilled: (kill) => kills.push(kill),
   });
   const ask = async (kind: string): Promise<string> => {

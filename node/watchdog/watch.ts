@@ -5,6 +5,7 @@
 import { ResidentMemory } from "../resident-memory.ts";
 import { BusyTime } from "./busy-time.ts";
 import type { MainThread } from "./inspector.ts";
+import { getsOn, loadingOf, type Loading } from "./loading.ts";
 import {
   budgetsOf,
   lookOf,
@@ -29,6 +30,14 @@ const LOOKS_A_BUDGET = 4;
 const STOP_LIMIT_MS = 1_000;
 /** Pause after a turn that is nobody's. Too small: it is stopped again and again for nothing. */
 const LET_BE_MS = 2_000;
+/**
+ * A turn that takes longer to answer a look was in a function of V8 or Node, such as one that compiles or links a large module. Too small: loops
+ * that V8 is about to optimize are taken for that.
+ */
+const NATIVE_MS = 150;
+/** When such a turn is over its time it gets so long to end by itself, as nobody saw what it was in; and so often, or calls in a loop would not end. */
+const COME_OUT_MS = 100;
+const COME_OUT_TIMES = 2;
 /** So long before its end a turn is prepared for it. Too small: stopping takes 20 to 50 ms longer. */
 const ARM_MS = 120;
 /** Memory is looked at in every fifth look at a worker that moves. Too large: a burst of several turns is blamed on the last one. */
@@ -39,6 +48,8 @@ interface Suspect {
   readonly look: Look;
   readonly time: Suspicion;
   readonly lookedMs: number;
+  /** What it was loading when its time was up, and it was let go on. */
+  readonly loading?: Loading;
 }
 
 export class Watch {
@@ -57,6 +68,10 @@ export class Watch {
   #letBeUntilMs = 0;
   /** Was reported already. */
   #deafTurn: number | undefined;
+  /** The thread was seen to come out of a function of V8 or Node. */
+  #cameOutMs = -Infinity;
+  /** For which of these moments a turn was let go on. */
+  #letOut = { turn: 0, times: 0, cameOutMs: -Infinity };
 
   constructor(record: TurnRecord, main: MainThread, tell: (message: FromThread) => void) {
     this.#record = record;
@@ -88,7 +103,7 @@ export class Watch {
     }
     if (suspect?.look === this.#suspect.look) {
       if (this.#memory.bytes() - this.#calmRss > turnHeapMiB * MIB) await this.#end(suspect, "turn memory");
-      else if (leftMs <= 0) await this.#end(suspect, "turn budget");
+      else if (leftMs <= 0 && !this.#comesOut()) await this.#end(suspect, "turn budget");
     }
     return Math.max(LOOK_MIN_MS, Math.min(LOOK_MS, leftMs));
   }
@@ -105,8 +120,10 @@ export class Watch {
       time.look(sight);
       suspect?.time.look(sight);
     }, LOOK_MS);
+    const askedMs = performance.now();
     const look = await this.#ask(suspect === undefined ? "mark" : "look");
     clearInterval(waiting);
+    this.#heard(askedMs);
     if (look === undefined || look.turn !== this.#turn) {
       this.#suspect = undefined;
     } else if (suspect !== undefined && (look.server === 0 || look.server === suspect.look.server)) {
@@ -119,7 +136,21 @@ export class Watch {
 
   async #end(suspect: Suspect, reason: KillReason): Promise<void> {
     this.#suspect = undefined;
+    const askedMs = performance.now();
     const paused = await this.#main.pause(STOP_LIMIT_MS);
+    this.#heard(askedMs);
+    const loading = paused === undefined ? undefined : loadingOf(paused, this.#main.modules);
+    if (reason === "turn budget" && loading !== undefined && getsOn(suspect.loading, loading)) {
+      if (performance.now() - this.#movedMs < budgetsOf(this.#record).importBudgetMs) {
+        await this.#letLoad(suspect, loading);
+        return;
+      }
+      reason = "import budget";
+    } else if (reason === "turn budget" && paused !== undefined && this.#comesOut()) {
+      this.#main.goOn();
+      this.#suspect = suspect;
+      return;
+    }
     const place = paused === undefined ? undefined : await restingPlace(this.#main, paused);
     if (paused === undefined || place === undefined) {
       this.#deaf();
@@ -131,13 +162,40 @@ export class Watch {
     const same = sameTurn && server === suspect.look.server;
     const durationMs = Math.round(performance.now() - this.#movedMs);
     const guilty = same && server !== 0;
-    if (guilty) await this.#main.ask("condemn", reason, durationMs, stackOf(place));
+    if (guilty) await this.#main.ask("condemn", reason, durationMs, stackOf(place), loading?.module ?? "");
     await this.#main.resume(guilty);
     // Stopped between two of its ticks or microtasks: once more, at once.
     if (sameTurn && server === 0) this.#suspect = suspect;
     if (!same || guilty) return;
     this.#letBeUntilMs = performance.now() + LET_BE_MS;
     this.#tell({ type: "ours", durationMs, stack: stackOf(place) });
+  }
+
+  #heard(askedMs: number): void {
+    const nowMs = performance.now();
+    if (nowMs - askedMs > NATIVE_MS) this.#cameOutMs = nowMs;
+  }
+
+  #comesOut(): boolean {
+    if (performance.now() - this.#cameOutMs > COME_OUT_MS) return false;
+    if (this.#letOut.turn !== this.#turn) this.#letOut = { turn: this.#turn, times: 0, cameOutMs: -Infinity };
+    if (this.#letOut.cameOutMs !== this.#cameOutMs) {
+      this.#letOut.times++;
+      this.#letOut.cameOutMs = this.#cameOutMs;
+    }
+    return this.#letOut.times <= COME_OUT_TIMES;
+  }
+
+  /** Its time begins anew. The neighbours wait for it, and the primary has to know that this is no silence. */
+  async #letLoad(suspect: Suspect, loading: Loading): Promise<void> {
+    await this.#main.ask("loading");
+    this.#main.goOn();
+    const sight = this.#busy.sight();
+    this.#suspect = {
+      ...suspect,
+      time: new Suspicion(budgetsOf(this.#record).turnBudgetMs, sight.nowMs, sight),
+      loading,
+    };
   }
 
   async #ask(method: "mark" | "look"): Promise<Look | undefined> {

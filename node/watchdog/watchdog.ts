@@ -45,6 +45,8 @@ export interface WatchdogOptions extends Budgets {
   readonly log: Log;
   /** Ends the session, which fails what it owes. Once for each kill. */
   readonly kill: (key: SessionKey, error: MeshError) => void;
+  /** A session loads code for longer than a turn may take, and is let go on. Called in the midst of it. */
+  readonly onLoading: () => void;
   /** After that. */
   readonly onKilled: (kill: Kill) => void;
 }
@@ -54,6 +56,8 @@ interface Sentence {
   readonly reason: KillReason;
   readonly durationMs: number;
   readonly stack: string;
+  /** The module whose top level ran; empty: none was loaded. */
+  readonly module: string;
 }
 
 /** On its way through the queue of ticks: when it is through, the turn that was marked is over. */
@@ -157,10 +161,11 @@ export class Watchdog {
       outside(() => void settled.then(() => this.#pass(mark)));
       return this.#guard.look();
     },
-    condemn: (reason: KillReason, durationMs: number, stack: string) => {
+    loading: () => outside(() => this.#options.onLoading()),
+    condemn: (reason: KillReason, durationMs: number, stack: string, module: string) => {
       const cell = current.getStore();
       if (cell === undefined) return;
-      this.#sentence = { cell, reason, durationMs, stack };
+      this.#sentence = { cell, reason, durationMs, stack, module };
       condemnTicks(cell);
       turns.tear();
       tearImmediate();
@@ -206,10 +211,10 @@ export class Watchdog {
     const sentence = this.#sentence;
     if (sentence === undefined) return;
     this.#sentence = undefined;
-    const { cell, reason, durationMs, stack } = sentence;
+    const { cell, reason, durationMs, stack, module } = sentence;
     const session = cell.id.key;
     const { kill, onKilled } = this.#options;
-    const why = `the session was ended by force: it held its worker for ${durationMs} ms (${reason})`;
+    const why = `the session was ended by force: it held its worker for ${durationMs} ms (${reason})${advice(reason, module)}`;
     const error = new SessionKilled(reason, why, { session, durationMs });
     condemnTicks(undefined);
     if (cell.ended) {
@@ -237,4 +242,11 @@ export class Watchdog {
         break;
     }
   }
+}
+
+function advice(reason: KillReason, module: string): string {
+  if (reason === "import budget") {
+    return ", loading code: import what is big at the top of the application's module, or raise MESH_IMPORT_BUDGET_MS";
+  }
+  return module === "" ? "" : `, at the top level of ${module}, which did not come to its end`;
 }

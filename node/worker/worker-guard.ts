@@ -12,6 +12,8 @@ export interface WorkerGuardOptions {
   readonly config: NodeConfig;
   readonly host: SessionHostControl;
   readonly log: Log;
+  /** A session loads code, and its worker says nothing else meanwhile. */
+  readonly onLoading: () => void;
   /** Once: this worker has ended too many sessions by force. */
   readonly onTainted: () => void;
 }
@@ -28,12 +30,14 @@ export class WorkerGuard {
 
   /** True: sessions that hog this worker are ended alone. False: the log says why not, and they cost the worker. */
   async start(): Promise<boolean> {
-    const { config, host, log } = this.#options;
+    const { config, host, log, onLoading } = this.#options;
     const problem = await this.#try({
       turnBudgetMs: config.turnBudgetMs,
+      importBudgetMs: config.importBudgetMs,
       turnHeapMiB: config.turnHeapMb,
       log,
       kill: (key, error) => host.kill(key, error),
+      onLoading,
       onKilled: (kill) => this.#killed(kill),
     });
     if (problem === undefined) return true;

@@ -161,6 +161,7 @@ export class WorkerServer {
       config,
       host: this.#host,
       log: this.#log,
+      onLoading: () => tell({ type: "importing" }),
       onTainted: () => this.#retire(),
     });
     this.#memory = new MemoryGuard({
