@@ -4,7 +4,7 @@
 import { randomUUID } from "node:crypto";
 import { appendFileSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
-import { defineMesh, SessionServer, type SessionOptions, type SessionSocket } from "sessionmesh";
+import { defineMesh, MeshError, SessionServer, type SessionOptions, type SessionSocket } from "sessionmesh";
 
 /** Sessions that tests count and compare must not end by themselves. */
 const FOR_EVER: SessionOptions = { idleMs: Infinity };
@@ -172,6 +172,38 @@ abstract class Journaled extends Counter {
   }
 }
 
+/** Errs as it is told to, and goes on. */
+class Erring extends Counter {
+  override fetch(request: Request) {
+    const { pathname } = new URL(request.url);
+    if (pathname.endsWith("/throw")) throw new Error("told to");
+    // oxlint-disable-next-line typescript/only-throw-error -- a Response may be
+    if (pathname.endsWith("/response")) throw new Response("pay first", { status: 402 });
+    return super.fetch(request);
+  }
+
+  override async onConnect(socket: SessionSocket, request: Request) {
+    const { searchParams } = new URL(request.url);
+    const refuse = searchParams.get("refuse");
+    if (refuse === "forbidden" || refuse === "unauthorized") throw new MeshError(refuse, "not you");
+    if (refuse === "error") throw new Error("told to");
+    // oxlint-disable-next-line typescript/only-throw-error -- a Response may be
+    if (refuse === "response") throw new Response("pay first", { status: 402, headers: { "x-why": "money" } });
+    socket.send(socket.id);
+    if (refuse === "close") socket.close(1008, "not today");
+  }
+
+  override onMessage(socket: SessionSocket, message: string | Uint8Array) {
+    if (message === "blob") socket.send(new Blob(["a ", "blob"]));
+    else if (message === "numbers") socket.send(new Uint16Array([1, 2]));
+    else if (typeof message === "string" && message.startsWith("close ")) socket.close(Number(message.slice(6)), "bye");
+    else this.broadcast(JSON.stringify(JSON.parse(String(message))));
+  }
+}
+
+/** Answers nothing. */
+class Deaf extends SessionServer {}
+
 class Idle extends Journaled {
   static override readonly options: SessionOptions = { idleMs: 300 };
 
@@ -198,6 +230,8 @@ export default defineMesh({
     sink: Sink,
     flood: Flood,
     fragile: Fragile,
+    erring: Erring,
+    deaf: Deaf,
     idle: Idle,
     lasting: Lasting,
   },
