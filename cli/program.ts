@@ -9,7 +9,8 @@ import type { DevOptions } from "./dev.ts";
 import type { NodeOptions } from "./node.ts";
 import type { CountOptions, ListOptions, QueryOptions } from "./registry/commands.ts";
 import { DEFAULT_MESH } from "./registry/where.ts";
-import { endWhenReaderLeaves, print, sayError } from "./terminal.ts";
+import { endWhenReaderLeaves, print, sayError, sayWarning } from "./terminal.ts";
+import { unknownVariables } from "./unknown-variables.ts";
 import type { UpOptions } from "./up.ts";
 
 const FAILED = 1;
@@ -25,6 +26,7 @@ const LIST_MAX = 1_000;
 export async function runCli(args: readonly string[]): Promise<number> {
   endWhenReaderLeaves();
   let code = 0;
+  for (const line of await unknownVariables(process.env)) sayWarning(line);
   const program = buildProgram((result) => (code = result));
   try {
     await program.parseAsync([...args], { from: "user" });
@@ -52,12 +54,13 @@ function buildProgram(onCode: (code: number) => void): Command {
     .argument("<app>", "module of the application")
     .option("--nodes <count>", "how many nodes", whole(1, NODES_MAX), 3)
     .option("--workers <count>", "worker processes of each node", whole(1, WORKERS_MAX), 2)
-    .option("--port <port>", "gateway of the first node; the others follow; 0 picks free ones", port, 8080)
+    .option("--port <port>", "of all nodes together; the nodes' own follow; 0 picks free ones", port, 8080)
     .option("--admin-port <port>", "admin port of the first node; the others follow; 0 picks free ones", port, 9080)
     .addOption(meshName().default(DEFAULT_MESH))
     .option("--nats-port <port>", "port of the NATS that is started; 0 picks a free one", port, 0)
     .option("--store <folder>", "keep the data of NATS in this folder (default: a temporary one)")
     .option("--redis", "start Redis too, for sessions with storage (REDIS_URL names one that runs)")
+    .option("--no-restart", "leave a node that died as it is, instead of starting it again")
     .option("--or-dev", "when NATS cannot be found or installed, run `mesh dev` instead")
     .option("--quiet", "do not show the nodes' logs")
     .addOption(json("print one line of JSON when all nodes are ready"))
@@ -113,6 +116,15 @@ function buildProgram(onCode: (code: number) => void): Command {
     .addOption(kind())
     .addOption(onNode())
     .action(async (options: CountOptions) => (await import("./registry/commands.ts")).countSessions(options));
+
+  program
+    .command("connect")
+    .description("open a WebSocket in this terminal: each line is a message")
+    .argument("<url>", "for example ws://127.0.0.1:8080/sessions/chat/lobby")
+    .action(async (url: string) => {
+      const { runConnectCommand } = await import("./connect.ts");
+      onCode(await runConnectCommand(url));
+    });
 
   const registry = program.command("registry").description("what the nodes agree on");
   query(registry.command("view").description("the view: nodes, workers and their addresses")).action(

@@ -21,6 +21,10 @@ export function sayError(message: string): void {
   say(`${styleText("red", "error:", { stream: process.stderr })} ${message}`);
 }
 
+export function sayWarning(message: string): void {
+  say(`${styleText("yellow", "warning:", { stream: process.stderr })} ${message}`);
+}
+
 /** For the id in front of a log line. */
 export function faintOnStderr(text: string): string {
   return styleText("dim", text, { stream: process.stderr });

@@ -9,13 +9,14 @@ import type { NodeInfo } from "#node";
 import { MeshError } from "#proto";
 import { appPath } from "./app-path.ts";
 import { runDevCommand } from "./dev.ts";
+import { hintsOf, hintText, meshCommand, type Hint } from "./hints.ts";
 import { findInfra, type Infra } from "./infra/find.ts";
 import { withoutPassword } from "./infra/from-url.ts";
 import { natsNeed, redisNeed, type InfraNeed } from "./infra/need.ts";
 import { watchForEnding, type Ending } from "./launch/ending.ts";
 import { Fleet } from "./launch/fleet.ts";
 import { NodeOutput } from "./launch/node-output.ts";
-import { checkPortsFree, planNodes, type NodePlan } from "./launch/plan.ts";
+import { checkPortsFree, planNodes, sharedPort, type NodePlan } from "./launch/plan.ts";
 import { boldOnStdout, print, printJson, say, sayError } from "./terminal.ts";
 import { renderTable } from "./table.ts";
 import { removeUpFile, writeUpFile } from "./up-file.ts";
@@ -24,6 +25,7 @@ export interface UpOptions {
   readonly mesh: string;
   readonly nodes: number;
   readonly workers: number;
+  /** Of all nodes together; their own follow. */
   readonly port: number;
   readonly adminPort: number;
   readonly natsPort: number;
@@ -31,6 +33,8 @@ export interface UpOptions {
   readonly store?: string;
   /** Start Redis too, unless REDIS_URL names one. */
   readonly redis?: true;
+  /** Start nodes again that died. */
+  readonly restart: boolean;
   /** Without NATS run `mesh dev` instead of failing. */
   readonly orDev?: true;
   readonly quiet?: true;
@@ -40,6 +44,8 @@ export interface UpOptions {
 /** The ready mesh, as `--json` prints it in one line. */
 interface UpReport {
   readonly mesh: string;
+  /** Base URL of all nodes together; that of the first where the system cannot share a port. */
+  readonly gateway: string;
   readonly nats: string;
   readonly redis?: string;
   readonly nodes: readonly NodeInfo[];
@@ -49,9 +55,10 @@ interface UpReport {
 export async function runUpCommand(app: string, options: UpOptions): Promise<number> {
   const file = appPath(app);
   const plans = planNodes(options.nodes, options.port, options.adminPort);
-  await checkPortsFree(plans);
+  const shared = await sharedPort(options.port);
+  await checkPortsFree(plans, shared);
   const ending = watchForEnding();
-  const launch = new Launch(file, options, plans, ending);
+  const launch = new Launch(file, options, { plans, shared }, ending);
   try {
     const started = launch.start();
     const end = await Promise.race([started, ending.asked.then(() => "asked" as const)]);
@@ -77,21 +84,28 @@ export async function runUpCommand(app: string, options: UpOptions): Promise<num
   }
 }
 
+interface MeshPorts {
+  readonly plans: readonly NodePlan[];
+  /** Of all nodes together, or 0. */
+  readonly shared: number;
+}
+
 class Launch {
   readonly #app: string;
   readonly #options: UpOptions;
-  readonly #plans: readonly NodePlan[];
+  readonly #ports: MeshPorts;
   readonly #ending: Ending;
   readonly #output: NodeOutput;
   readonly #infra: Infra[] = [];
   /** For the links. A worker that was killed leaves its socket behind; here it goes with the mesh. */
   readonly #socketDir = mkdtempSync(path.join(os.tmpdir(), "mesh-up-"));
   #fleet: Fleet | undefined;
+  #saidSlow = false;
 
-  constructor(app: string, options: UpOptions, plans: readonly NodePlan[], ending: Ending) {
+  constructor(app: string, options: UpOptions, ports: MeshPorts, ending: Ending) {
     this.#app = app;
     this.#options = options;
-    this.#plans = plans;
+    this.#ports = ports;
     this.#ending = ending;
     this.#output = new NodeOutput(options.quiet === true);
   }
@@ -108,20 +122,33 @@ class Launch {
     const wantsRedis = options.redis === true || (process.env["REDIS_URL"] ?? "") !== "";
     const redis = wantsRedis ? await this.#find(redisNeed, 0, undefined) : undefined;
     if (this.#ending.isAsked()) return "ready";
+    const infra = { NATS_URL: nats.url, ...(redis && { REDIS_URL: redis.url }) };
     this.#fleet = new Fleet(
-      this.#plans.map((plan) => ({
+      this.#ports.plans.map((plan) => ({
         id: plan.id,
-        app: this.#app,
-        env: { ...process.env, ...this.#environment(plan), NATS_URL: nats.url, ...(redis && { REDIS_URL: redis.url }) },
-        onLine: (line) => this.#output.take(plan.id, line),
+        order: (before) => ({
+          id: plan.id,
+          app: this.#app,
+          env: { ...process.env, ...this.#environment(plan, before), ...infra },
+          onSlow: (why) => this.#saySlow(why),
+          onLine: (line) => this.#output.take(plan.id, line),
+        }),
       })),
+      { restart: options.restart },
     );
     const nodes = await this.#fleet.ready();
     if (this.#ending.isAsked()) return "ready";
     writeUpFile(process.cwd(), { pid: process.pid, mesh: options.mesh, nats: nats.url });
-    const report: UpReport = { mesh: options.mesh, nats: nats.url, ...(redis && { redis: redis.url }), nodes };
+    const gateway = this.#ports.shared === 0 ? nodes[0]?.gateway : `http://127.0.0.1:${this.#ports.shared}`;
+    const report: UpReport = {
+      mesh: options.mesh,
+      gateway: gateway ?? "",
+      nats: nats.url,
+      ...(redis && { redis: redis.url }),
+      nodes,
+    };
     if (options.json === true) printJson(report);
-    else printWelcome(report);
+    else printWelcome(report, options.restart);
     this.#output.release();
     return "ready";
   }
@@ -156,19 +183,27 @@ class Launch {
     return infra;
   }
 
-  #environment(plan: NodePlan): Record<string, string> {
+  /** Once for all nodes: they load the same. What they print is held back until they are ready. */
+  #saySlow(why: string): void {
+    if (this.#saidSlow) return;
+    this.#saidSlow = true;
+    say(`${path.relative(process.cwd(), this.#app)} is still loading: ${why}`);
+  }
+
+  #environment(plan: NodePlan, before: NodeInfo | undefined): Record<string, string> {
     return {
       MESH_NAME: this.#options.mesh,
       MESH_NODE: plan.id,
       MESH_WORKERS: String(this.#options.workers),
       MESH_BIND: "127.0.0.1",
       MESH_HOST: "127.0.0.1",
-      MESH_PORT: String(plan.port),
+      MESH_PORT: before === undefined ? String(plan.port) : new URL(before.gateway).port,
+      MESH_SHARED_PORT: String(this.#ports.shared),
       MESH_SOCKET_DIR: this.#socketDir,
       MESH_ADMIN_BIND: "127.0.0.1",
-      MESH_ADMIN_PORT: String(plan.adminPort),
-      // A NATS of our own in a fresh folder cannot have forgotten a mesh.
-      ...(!namesNats() && this.#options.store === undefined && { MESH_FOUNDING: "now" }),
+      MESH_ADMIN_PORT: before === undefined ? String(plan.adminPort) : new URL(before.admin).port,
+      // A NATS of our own in a fresh folder cannot have forgotten a mesh. Later it might.
+      ...(before === undefined && !namesNats() && this.#options.store === undefined && { MESH_FOUNDING: "now" }),
     };
   }
 }
@@ -177,13 +212,13 @@ function namesNats(): boolean {
   return (process.env["NATS_URL"] ?? "") !== "";
 }
 
-function printWelcome(report: UpReport): void {
-  const [first] = report.nodes;
+function printWelcome({ mesh, gateway, nats, nodes }: UpReport, restart: boolean): void {
+  const [first] = nodes;
   if (first === undefined) return;
-  const other = report.nodes[1] ?? first;
-  const workers = report.nodes.reduce((sum, node) => sum + node.workers.length, 0);
+  const workers = nodes.reduce((sum, node) => sum + node.workers.length, 0);
   print(
-    `mesh "${report.mesh}" is up: ${report.nodes.length} nodes, ${workers} workers, NATS at ${withoutPassword(report.nats)}\n`,
+    `mesh "${mesh}" is up at ${gateway}\n` +
+      `${countText(nodes.length, "node")}, ${countText(workers, "worker")}, NATS at ${withoutPassword(nats)}\n`,
   );
   print(
     renderTable(
@@ -194,31 +229,21 @@ function printWelcome(report: UpReport): void {
         { title: "PID", align: "right" },
         { title: "WORKERS" },
       ],
-      report.nodes.map((node) => [
-        node.id,
-        node.gateway,
-        node.admin,
-        node.pid,
-        node.workers.map(({ pid }) => pid).join(" "),
-      ]),
+      nodes.map((node) => [node.id, node.gateway, node.admin, node.pid, node.workers.map(({ pid }) => pid).join(" ")]),
       boldOnStdout,
     ),
   );
-  const hints = [
-    [`curl ${first.gateway}/sessions/counter/alice`, "a session, created by its first request"],
-    [`curl ${other.gateway}/sessions/counter/alice`, "the same session through another node"],
-    [`${meshCommand()} session list`, "every live session of the mesh"],
-    [`kill -9 ${first.pid}`, `ends ${first.id} and its sessions, no others`],
-  ] as const;
-  const width = Math.max(...hints.map(([command]) => command.length));
-  print(
-    `\nTry\n${hints.map(([command, what]) => `  ${command.padEnd(width)}   ${what}`).join("\n")}\nCtrl-C ends everything.\n`,
-  );
+  const command = meshCommand(process.cwd());
+  const hints: Hint[] = [
+    ...hintsOf(gateway, nodes, command),
+    [`${command} session list`, "every live session of the mesh"],
+    [`kill -9 ${first.pid}`, `ends ${first.id} and its sessions, no others${restart ? "; it is started again" : ""}`],
+  ];
+  print(`\nTry\n${hintText(hints)}\nCtrl-C ends everything.\n`);
 }
 
-/** `mesh` as it can be typed here: in a checkout of the package itself it is not on PATH. */
-function meshCommand(): string {
-  return process.env["npm_package_name"] === "sessionmesh" ? "npm run -s mesh --" : "mesh";
+function countText(count: number, what: string): string {
+  return count === 1 ? `1 ${what}` : `${count} ${what}s`;
 }
 
 function json(options: UpOptions): { json?: true } {

@@ -28,6 +28,11 @@ export interface NodeConfig {
   readonly host: string;
   /** Port of the gateway; 0 picks a free one. MESH_PORT. */
   readonly port: number;
+  /**
+   * A port at which the workers of several nodes on one machine listen together (SO_REUSEPORT, on Linux), besides their own: one address
+   * that lives as long as any of them. 0: none. MESH_SHARED_PORT.
+   */
+  readonly sharedPort: number;
   /** Address the admin port binds. It has no password: keep it on loopback or a private network. MESH_ADMIN_BIND. */
   readonly adminBind: string;
   /** Port for health, metrics and the dashboard; 0 picks a free one. MESH_ADMIN_PORT. */
@@ -115,6 +120,7 @@ export const configDefaults = {
   workers: 2,
   bind: "0.0.0.0",
   port: 8080,
+  sharedPort: 0,
   adminBind: "127.0.0.1",
   adminPort: 9080,
   natsReplicas: 1,
@@ -153,6 +159,7 @@ export function configFromEnv(env: Readonly<Record<string, string | undefined>>,
     bind,
     host: env["MESH_HOST"] ?? (wildcard ? os.hostname() : bind),
     port: whole(env, "MESH_PORT", configDefaults.port),
+    sharedPort: whole(env, "MESH_SHARED_PORT", configDefaults.sharedPort),
     adminBind: env["MESH_ADMIN_BIND"] ?? configDefaults.adminBind,
     adminPort: whole(env, "MESH_ADMIN_PORT", configDefaults.adminPort),
     registry: env["NATS_URL"] === undefined ? { kind: "memory" } : { kind: "nats", url: env["NATS_URL"] },
@@ -182,6 +189,19 @@ export function configFromEnv(env: Readonly<Record<string, string | undefined>>,
   });
 }
 
+/** Every variable of ours that is read. */
+export function configVariables(): string[] {
+  // The log reads this one.
+  const read = new Set(["MESH_DEBUG"]);
+  const asked = new Proxy<Record<string, string>>({}, { get: (_, name) => void read.add(String(name)) });
+  try {
+    configFromEnv(asked, "app.ts");
+  } catch {
+    // The host's own name may be no name for a node. All has been read by then.
+  }
+  return [...read].filter((name) => name.startsWith("MESH_"));
+}
+
 /** The config itself when its fields fit each other; throws `bad_config` with what to change. */
 export function checkConfig(config: NodeConfig): NodeConfig {
   if (!/^[A-Za-z0-9_-]{1,32}$/.test(config.mesh)) {
@@ -193,6 +213,7 @@ export function checkConfig(config: NodeConfig): NodeConfig {
   if (config.workers < 1 || config.workers > 256) throw bad(`MESH_WORKERS must be 1 to 256, not ${config.workers}`);
   for (const [name, port] of [
     ["MESH_PORT", config.port],
+    ["MESH_SHARED_PORT", config.sharedPort],
     ["MESH_ADMIN_PORT", config.adminPort],
   ] as const) {
     if (port > 65_535) throw bad(`${name} must be 0 to 65535, not ${port}`);

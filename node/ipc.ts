@@ -42,7 +42,7 @@ export type FromWorker =
   | { readonly type: "loading"; readonly why?: string }
   | { readonly type: "modules"; readonly modules: ModuleReport }
   /** The application is loaded, links are answered, and client traffic is taken at `port` (it waits until there is a view). */
-  | { readonly type: "listening"; readonly address: WorkerAddress; readonly port: number }
+  | { readonly type: "listening"; readonly address: WorkerAddress; readonly port: number; readonly serves: Serves }
   /** In the view, with every partition of its own open. */
   | { readonly type: "settled" }
   /** A peer has shown an epoch that our view has not reached. */
@@ -63,6 +63,14 @@ export type FromWorker =
   | { readonly type: "importing" }
   /** Cannot start; the process exits after this. */
   | { readonly type: "failed"; readonly code: ErrorCode; readonly message: string };
+
+/** What the application answers, for whoever suggests what to try. */
+export interface Serves {
+  /** In the order of the application. `http`: requests; `sockets`: WebSockets. */
+  readonly kinds: readonly { readonly kind: string; readonly http: boolean; readonly sockets: boolean }[];
+  /** It routes requests itself: what its paths are, it knows alone. */
+  readonly ownFetch: boolean;
+}
 
 /** What an application imports, as it happens. Absolute paths; those of packages in node_modules are left out. */
 export interface ModuleReport {

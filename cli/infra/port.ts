@@ -29,10 +29,15 @@ export async function answers(host: string, port: number, timeoutMs: number): Pr
   }
 }
 
-async function tryListen(port: number, host: string): Promise<number | undefined> {
+/** Whether several processes may listen at one port, the kernel spreading the connections over them. */
+export async function canSharePorts(): Promise<boolean> {
+  return (await tryListen(0, "127.0.0.1", true)) !== undefined;
+}
+
+async function tryListen(port: number, host: string, reusePort = false): Promise<number | undefined> {
   const server = net.createServer();
   try {
-    server.listen({ port, host, exclusive: true });
+    server.listen({ port, host, exclusive: true, reusePort });
     await once(server, "listening");
   } catch {
     return undefined;

@@ -51,5 +51,16 @@ function readInfo(info: Record<string, unknown>): NodeInfo {
       const worker = record(entry, `info.workers[${at}]`);
       return { index: integer(worker["index"], "worker.index"), pid: integer(worker["pid"], "worker.pid") };
     }),
+    serves: readServes(record(info["serves"], "info.serves")),
+  };
+}
+
+function readServes(serves: Record<string, unknown>): NodeInfo["serves"] {
+  return {
+    kinds: list(serves["kinds"], "serves.kinds").map((entry, at) => {
+      const kind = record(entry, `serves.kinds[${at}]`);
+      return { kind: text(kind["kind"], "kind"), http: kind["http"] === true, sockets: kind["sockets"] === true };
+    }),
+    ownFetch: serves["ownFetch"] === true,
   };
 }

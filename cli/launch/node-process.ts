@@ -5,6 +5,7 @@ import { spawn } from "node:child_process";
 import { fileURLToPath } from "node:url";
 import { configDefaults, type ModuleReport, type NodeInfo } from "#node";
 import { MeshError, messageOf } from "#proto";
+import { LAUNCHED_ENV } from "../unknown-variables.ts";
 import { eachLine } from "./lines.ts";
 import { errorOfFailure, readNodeMessage } from "./message.ts";
 
@@ -47,7 +48,7 @@ const MESH = fileURLToPath(new URL("../mesh.ts", import.meta.url));
 
 export function startNodeProcess(order: NodeOrder): NodeProcess {
   const child = spawn(process.execPath, [MESH, "node", order.app, ...(order.args ?? [])], {
-    env: { ...order.env },
+    env: { ...order.env, [LAUNCHED_ENV]: "1" },
     stdio: ["ignore", "pipe", "pipe", "ipc"],
     detached: true,
   });

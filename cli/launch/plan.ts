@@ -1,7 +1,7 @@
-// Which nodes `mesh up` starts and at which ports. Pure, but for the look whether the ports are free.
+// Which nodes `mesh up` starts and at which ports. Pure, but for the looks whether the ports are free and can be shared.
 
 import { MeshError } from "#proto";
-import { isPortFree } from "../infra/port.ts";
+import { canSharePorts, freePort, isPortFree } from "../infra/port.ts";
 
 export interface NodePlan {
   readonly id: string;
@@ -12,34 +12,49 @@ export interface NodePlan {
 
 const PORT_MAX = 65_535;
 
-/** Node k of `count`, from 0, has `port + k` and `adminPort + k`. Throws `bad_config` when the ranges do not fit. */
+/**
+ * `port` is that of all nodes together; node k of `count`, from 0, has `port + 1 + k` and `adminPort + k` for itself. Throws `bad_config`
+ * when the ranges do not fit.
+ */
 export function planNodes(count: number, port: number, adminPort: number): NodePlan[] {
-  for (const [option, first] of [
-    ["--port", port],
-    ["--admin-port", adminPort],
+  for (const [option, first, ports] of [
+    ["--port", port, count + 1],
+    ["--admin-port", adminPort, count],
   ] as const) {
-    if (first !== 0 && first + count - 1 > PORT_MAX) {
+    if (first !== 0 && first + ports - 1 > PORT_MAX) {
       throw new MeshError(
         "bad_config",
         `${option} ${first} leaves no room for ${count} nodes below port ${PORT_MAX + 1}`,
       );
     }
   }
-  if (port !== 0 && adminPort !== 0 && Math.abs(port - adminPort) < count) {
+  if (port !== 0 && adminPort !== 0 && port - adminPort < count && adminPort - port <= count) {
     throw new MeshError(
       "bad_config",
-      `the ports ${rangeText(port, count)} (--port) and ${rangeText(adminPort, count)} (--admin-port) overlap: move one of them`,
+      `the ports ${rangeText(port, count + 1)} (--port) and ${rangeText(adminPort, count)} (--admin-port) overlap: move one of them`,
     );
   }
   return Array.from({ length: count }, (_, at) => ({
     id: `n${at + 1}`,
-    port: port === 0 ? 0 : port + at,
+    port: port === 0 ? 0 : port + 1 + at,
     adminPort: adminPort === 0 ? 0 : adminPort + at,
   }));
 }
 
+/** The port of all nodes together, or 0 where the system cannot share one (macOS and Windows). */
+export async function sharedPort(port: number): Promise<number> {
+  if (!(await canSharePorts())) return 0;
+  return port === 0 ? freePort() : port;
+}
+
 /** Throws `bad_config` naming the first port that is taken and the option that moves it. */
-export async function checkPortsFree(plans: readonly NodePlan[]): Promise<void> {
+export async function checkPortsFree(plans: readonly NodePlan[], shared: number): Promise<void> {
+  if (shared !== 0 && !(await isPortFree(shared))) {
+    throw new MeshError(
+      "bad_config",
+      `port ${shared} is taken (it is for all nodes together): start elsewhere with --port, or --port 0 for free ones`,
+    );
+  }
   for (const plan of plans) {
     for (const [port, what, option] of [
       [plan.port, "gateway", "--port"],

@@ -3,7 +3,7 @@
 // where sessions live, and session code never runs in it.
 
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
-import { Socket } from "node:net";
+import { createServer as createNetServer, Socket, type Server as NetServer } from "node:net";
 import type { Duplex } from "node:stream";
 import { Roster, SessionCall, systemClock, type SessionReply } from "#mesh";
 import { MeshError } from "#proto";
@@ -68,6 +68,10 @@ export interface GatewayStats {
 export interface Gateway {
   /** The port it took. Rejects `bad_config` when it cannot have the one asked for. */
   listen(where: { readonly port: number; readonly bind: string }): Promise<number>;
+  /** Takes connections at a port, too, at which others listen as well. */
+  share(where: { readonly port: number; readonly bind: string }): Promise<void>;
+  /** New clients are to go to the others. */
+  unshare(): void;
   /** Takes no more connections, lets requests finish and sockets close for `graceMs`, then ends what is left; sockets with 1012. */
   close(how: { readonly graceMs: number }): Promise<void>;
   readonly stats: GatewayStats;
@@ -113,6 +117,7 @@ class HttpGateway implements Gateway {
   #requests = 0;
   #handshakes = 0;
   #closing = false;
+  #shared: NetServer | undefined;
   #closed: Promise<void> | undefined;
   #whenIdle: (() => void) | undefined;
 
@@ -177,6 +182,20 @@ class HttpGateway implements Gateway {
 
   async listen(where: { readonly port: number; readonly bind: string }): Promise<number> {
     return listenOn(this.#server, where);
+  }
+
+  async share(where: { readonly port: number; readonly bind: string }): Promise<void> {
+    // As Node makes those of its own HTTP server.
+    const shared = createNetServer({ allowHalfOpen: true, noDelay: true });
+    shared.on("connection", (socket) => this.#server.emit("connection", socket));
+    await listenOn(shared, { ...where, shared: true });
+    if (this.#closing) shared.close();
+    else this.#shared = shared;
+  }
+
+  unshare(): void {
+    this.#shared?.close();
+    this.#shared = undefined;
   }
 
   close({ graceMs }: { readonly graceMs: number }): Promise<void> {
@@ -418,6 +437,7 @@ class HttpGateway implements Gateway {
 
   async #close(graceMs: number): Promise<void> {
     this.#closing = true;
+    this.unshare();
     this.#pace.flush();
     const closed = new Promise<void>((resolve) => {
       this.#server.close(() => resolve());

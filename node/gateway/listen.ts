@@ -1,6 +1,7 @@
-// Taking a port, with errors that say what to do. In a `node:cluster` worker the primary holds the port and shares it.
+// Taking a port, with errors that say what to do. In a `node:cluster` worker the primary holds the port and shares it; `shared`
+// ones are the worker's own, and the kernel spreads the connections over all who listen there.
 
-import type { Server } from "node:http";
+import type { Server } from "node:net";
 import { MeshError, messageOf } from "#proto";
 
 /**
@@ -11,12 +12,12 @@ const BACKLOG = 4_096;
 
 export function listenOn(
   server: Server,
-  { port, bind }: { readonly port: number; readonly bind: string },
+  { port, bind, shared = false }: { readonly port: number; readonly bind: string; readonly shared?: boolean },
 ): Promise<number> {
   return new Promise((resolve, reject) => {
     const refuse = (error: NodeJS.ErrnoException): void => reject(refusal(error, port, bind));
     server.once("error", refuse);
-    server.listen({ port, host: bind, backlog: BACKLOG }, () => {
+    server.listen({ port, host: bind, backlog: BACKLOG, ...(shared && { reusePort: true }) }, () => {
       server.off("error", refuse);
       const address = server.address();
       if (address === null || typeof address === "string") {

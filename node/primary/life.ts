@@ -21,7 +21,7 @@ import {
   type Membership,
 } from "#mesh";
 import type { NodeConfig } from "../config.ts";
-import type { FaultEvent, FromWorker, ModuleReport, WorkerAnswer, WorkerQuery } from "../ipc.ts";
+import type { FaultEvent, FromWorker, ModuleReport, Serves, WorkerAnswer, WorkerQuery } from "../ipc.ts";
 import type { Log } from "../log.ts";
 import { WorkerPulse } from "./worker-pulse.ts";
 import { WorkerPool, type WorkerProcess } from "./worker-pool.ts";
@@ -56,6 +56,7 @@ export interface NodeInfo {
   readonly admin: string;
   readonly pid: number;
   readonly workers: readonly { readonly index: number; readonly pid: number }[];
+  readonly serves: Serves;
 }
 
 /** What the process holds open through all lives of the node. */
@@ -91,6 +92,7 @@ export class Life {
   #membership: Membership | undefined;
   #deadline = 0;
   #port = 0;
+  #serves: Serves = { kinds: [], ownFetch: false };
   #draining = false;
   #ending = false;
   #ready = false;
@@ -312,6 +314,7 @@ export class Life {
       case "listening":
         worker.address = message.address;
         this.#port = message.port;
+        this.#serves = message.serves;
         this.#workerListens(worker);
         break;
       case "settled":
@@ -437,6 +440,7 @@ export class Life {
       admin: this.#url(this.#config.adminBind, this.#ports.admin),
       pid: process.pid,
       workers: all.map(({ index, pid }) => ({ index, pid })),
+      serves: this.#serves,
     });
   }
 

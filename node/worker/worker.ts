@@ -2,7 +2,7 @@
 // primary over IPC and from its peers over links; it never talks to NATS.
 
 import path from "node:path";
-import { traceOf, workerIdOf, type Fence, type SessionId, type RelayedFrame } from "#proto";
+import { MeshError, traceOf, workerIdOf, type Fence, type SessionId, type RelayedFrame } from "#proto";
 import {
   Router,
   createLinks,
@@ -16,7 +16,7 @@ import { Enclosures, joinHosts } from "../enclosure/enclosures.ts";
 import { createGateway, type Gateway, type GatewayRouter } from "../gateway/gateway.ts";
 import { allowedOriginsOf } from "../config.ts";
 import { trustedProxiesOf } from "../gateway/trusted-proxies.ts";
-import type { FromWorker, ToWorker, WorkerBoot, WorkerQuery } from "../ipc.ts";
+import type { FromWorker, Serves, ToWorker, WorkerBoot, WorkerQuery } from "../ipc.ts";
 import { createLog, type Log } from "../log.ts";
 import type { MeshApplication } from "../session/application.ts";
 import type { EndReason } from "../session/end-reason.ts";
@@ -46,6 +46,7 @@ const CLOSE_RESTART = 1012;
 
 export class WorkerServer {
   readonly #boot: WorkerBoot;
+  readonly #application: MeshApplication;
   readonly #log: Log;
   readonly #tell: (message: FromWorker) => void;
   readonly #lease = new WorkerLease();
@@ -95,6 +96,7 @@ export class WorkerServer {
     const self = workerIdOf(config.node, boot);
     this.#faults = new FaultEvents(index, (event) => tell({ type: "event", event }));
     this.#boot = boot;
+    this.#application = application;
     this.#tell = tell;
     this.#exit = exit;
     this.#log = createLog(config.log, { node: config.node, worker: index });
@@ -203,6 +205,7 @@ export class WorkerServer {
         lifeline: lifeline.port,
       },
       port,
+      serves: this.#serves,
     });
     this.#loadTimer = setInterval(() => {
       this.#tellLoad();
@@ -227,6 +230,7 @@ export class WorkerServer {
         this.#router.loadsChanged(message.loads);
         break;
       case "drain":
+        this.#gateway.unshare();
         this.#closed = true;
         this.#stopping = true;
         this.#tellLoad();
@@ -293,6 +297,15 @@ export class WorkerServer {
     this.#host.close();
   }
 
+  get #serves(): Serves {
+    const kinds = [...this.#application.kinds.values()].map(({ name, server: { prototype } }) => ({
+      kind: name,
+      http: prototype.fetch !== undefined,
+      sockets: prototype.onConnect !== undefined || prototype.onMessage !== undefined,
+    }));
+    return { kinds, ownFetch: this.#application.fetch !== undefined };
+  }
+
   #gatewayRouter(application: MeshApplication, shared: SharedSessionHost): GatewayRouter {
     const router = this.#router;
     return {
@@ -339,6 +352,17 @@ export class WorkerServer {
     void this.stop("drain", RETIRING_STOP_MS).finally(() => this.#exit(0));
   }
 
+  /** Not before requests can be answered: whoever comes there has other workers to go to. */
+  async #sharePort(): Promise<void> {
+    const { sharedPort, bind } = this.#boot.config;
+    if (sharedPort === 0 || this.#stopping) return;
+    try {
+      await this.#gateway.share({ port: sharedPort, bind });
+    } catch (error) {
+      this.#log.error("clients cannot come through the shared port", { error: MeshError.from(error).message });
+    }
+  }
+
   async #tellWhenSettled(): Promise<void> {
     if (this.#settled) return;
     while (!(await this.#router.whenSettled(60_000))) {
@@ -346,6 +370,7 @@ export class WorkerServer {
     }
     if (this.#settled) return;
     this.#settled = true;
+    await this.#sharePort();
     this.#tell({ type: "settled" });
   }
 }

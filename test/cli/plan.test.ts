@@ -3,11 +3,11 @@ import net from "node:net";
 import { expect, test } from "vitest";
 import { checkPortsFree, planNodes } from "../../cli/launch/plan.ts";
 
-test("each node has the next port of both ranges", () => {
+test("the first port is that of all nodes, and each node has the next of both ranges", () => {
   expect(planNodes(3, 8080, 9080)).toEqual([
-    { id: "n1", port: 8080, adminPort: 9080 },
-    { id: "n2", port: 8081, adminPort: 9081 },
-    { id: "n3", port: 8082, adminPort: 9082 },
+    { id: "n1", port: 8081, adminPort: 9080 },
+    { id: "n2", port: 8082, adminPort: 9081 },
+    { id: "n3", port: 8083, adminPort: 9082 },
   ]);
 });
 
@@ -20,11 +20,14 @@ test("0 leaves every node to pick a free port", () => {
 });
 
 test("ranges that overlap or leave the port numbers are refused with the options to change", () => {
-  expect(() => planNodes(3, 8080, 8082)).toThrow("8080-8082 (--port) and 8082-8084 (--admin-port) overlap");
-  expect(() => planNodes(1, 8080, 8080)).toThrow("8080 (--port) and 8080 (--admin-port) overlap");
-  expect(planNodes(3, 8080, 8083)).toHaveLength(3);
-  expect(() => planNodes(3, 65_534, 9080)).toThrow("--port 65534 leaves no room for 3 nodes");
-  expect(planNodes(2, 65_534, 9080)[1]?.port).toBe(65_535);
+  expect(() => planNodes(3, 8080, 8082)).toThrow("8080-8083 (--port) and 8082-8084 (--admin-port) overlap");
+  expect(() => planNodes(3, 8080, 8083)).toThrow("8080-8083 (--port) and 8083-8085 (--admin-port) overlap");
+  expect(() => planNodes(3, 8080, 8078)).toThrow("8080-8083 (--port) and 8078-8080 (--admin-port) overlap");
+  expect(() => planNodes(1, 8080, 8080)).toThrow("8080-8081 (--port) and 8080 (--admin-port) overlap");
+  expect(planNodes(3, 8080, 8084)).toHaveLength(3);
+  expect(planNodes(3, 8080, 8077)).toHaveLength(3);
+  expect(() => planNodes(3, 65_533, 9080)).toThrow("--port 65533 leaves no room for 3 nodes");
+  expect(planNodes(2, 65_533, 9080)[1]?.port).toBe(65_535);
 });
 
 test("a taken port is found before anything starts", async () => {
@@ -33,10 +36,11 @@ test("a taken port is found before anything starts", async () => {
   try {
     const address = server.address();
     const taken = typeof address === "object" && address !== null ? address.port : 0;
-    await expect(checkPortsFree([{ id: "n4", port: 0, adminPort: taken }])).rejects.toThrow(
+    await expect(checkPortsFree([{ id: "n4", port: 0, adminPort: taken }], 0)).rejects.toThrow(
       `port ${taken} is taken (it is for the admin port of n4): start elsewhere with --admin-port`,
     );
-    await expect(checkPortsFree([{ id: "n1", port: 0, adminPort: 0 }])).resolves.toBeUndefined();
+    await expect(checkPortsFree([{ id: "n1", port: 0, adminPort: 0 }], 0)).resolves.toBeUndefined();
+    await expect(checkPortsFree([], taken)).rejects.toThrow(`port ${taken} is taken (it is for all nodes together)`);
   } finally {
     server.close();
   }

@@ -64,6 +64,29 @@ test("a node that dies is reported and the others go on", async () => {
   expect((await fetch(`${added.gateway}/sessions/counter/late`)).status).toBe(200);
 });
 
+test("a node that died is started again at its ports, and the address of all lives meanwhile", async () => {
+  const mesh = await startMesh({ app: APP, nodes: 2, workers: 1, restart: true });
+  cleanups.push(() => mesh.stop());
+  const { gateway } = JSON.parse(mesh.launcher.stdout) as { gateway: string };
+  // A connection each: the kernel gives every one to whom it likes.
+  const ask = async () =>
+    (await fetch(`${gateway}/sessions/counter/alice`, { headers: { connection: "close" } })).status;
+  for (let n = 0; n < 10; n++) expect(await ask()).toBe(200);
+  const [dead] = mesh.nodes;
+  mesh.kill("n1", "SIGKILL", "group");
+  // What waited in the queues of the dead is reset; their sockets are gone as soon as they are.
+  await expect.poll(() => ask().catch(() => 0), { timeout: POLL_MS }).toBe(200);
+  await expect
+    .poll(() => mesh.launcher.stderr, { timeout: POLL_MS })
+    .toMatch(
+      /node n1 died \(SIGKILL\); 1 node goes on; starting it again\n[^]*node n1 is back after \d+\.\d s: pid \d+, http:/,
+    );
+  expect(mesh.launcher.stderr).toContain(dead?.gateway);
+  expect((await fetch(`${dead?.gateway}/sessions/counter/bob`)).status).toBe(200);
+  mesh.kill("n2", "SIGKILL", "group");
+  await expect.poll(() => mesh.launcher.stderr, { timeout: POLL_MS }).toContain("node n2 is back after");
+});
+
 test("the example serves requests and sockets from two nodes", async () => {
   const mesh = await startMesh({ app: "examples/hello/app.ts", nodes: 2, workers: 1 });
   cleanups.push(() => mesh.stop());
@@ -144,7 +167,7 @@ test("a taken port is named with the option that moves it", async () => {
   const port = typeof address === "object" && address !== null ? address.port : 0;
   const launcher = fail(APP, ["--nodes", "1", "--port", String(port)]);
   expect((await launcher.exited).code).toBe(1);
-  expect(launcher.stderr).toContain(`port ${port} is taken (it is for the gateway of n1)`);
+  expect(launcher.stderr).toContain(`port ${port} is taken (it is for all nodes together)`);
   expect(launcher.stderr).toContain("--port");
 });
 

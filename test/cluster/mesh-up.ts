@@ -21,6 +21,8 @@ export interface MeshWish {
   readonly natsUrl?: string;
   /** For every node. */
   readonly env?: Readonly<Record<string, string>>;
+  /** Nodes that die are started again. Default: no, a test wants to see what their death does. */
+  readonly restart?: boolean;
   /** Further arguments of `mesh up`. */
   readonly args?: readonly string[];
   /** How long it may take to start. Default: enough for a few nodes. */
@@ -170,6 +172,7 @@ export function runMeshUp(
   const folder = mkdtempSync(path.join(os.tmpdir(), "mesh-test-"));
   const { NATS_URL: _nats, REDIS_URL: _redis, ...env } = process.env;
   const args = ["--nodes", wish.nodes ?? 3, "--workers", wish.workers ?? 2, "--port", 0, "--admin-port", 0].map(String);
+  if (wish.restart !== true) args.push("--no-restart");
   const child = spawn(process.execPath, [MESH, "up", app, "--json", ...args, ...(wish.args ?? [])], {
     cwd: folder,
     env: { ...env, ...wish.env, ...markedEnv(mark), ...(wish.natsUrl === undefined ? {} : { NATS_URL: wish.natsUrl }) },

@@ -3,7 +3,7 @@
 
 import { readdirSync, readFileSync } from "node:fs";
 
-const MARK = "MESH_TEST_MARK";
+const MARK = "TEST_OF_MESH_MARK";
 
 export function markedEnv(mark: string): Record<string, string> {
   return { [MARK]: mark };
