@@ -60,7 +60,8 @@ export const redisNeed: InfraNeed = {
   portPattern: /port=(\d+)/,
   aptPackage: "redis-server",
   image: "redis:8-alpine",
-  imageCommand: ["redis-server", "--save", "", "--appendonly", "yes"],
+  // Its port is published to this machine, which some builds would take for a stranger.
+  imageCommand: ["redis-server", "--save", "", "--appendonly", "yes", "--protected-mode", "no"],
   lossMeans: "Writes to storage fail until it is back; sessions without storage go on",
   install:
     "Install redis-server (Debian: apt-get install redis-server; macOS: brew install redis; others: https://redis.io/downloads), " +
