@@ -7,7 +7,7 @@ import { eventually } from "../cluster/eventually.ts";
 import { seeded, type Draws } from "../cluster/seeded.ts";
 import { Traffic } from "../cluster/traffic.ts";
 import { HelloClient } from "./hello-client.ts";
-import { ComposeProject, type NodeContainer } from "./project.ts";
+import { ComposeProject, docker, type NodeContainer } from "./project.ts";
 
 /** A machine of two cores runs up to five nodes of two workers besides. */
 const CLIENTS = 8;
@@ -91,7 +91,7 @@ export class ComposeArena {
   /** Of the view that a node has, by the command of the image. */
   async view([node] = this.#nodes): Promise<{ readonly epoch: number; readonly members: readonly string[] }> {
     if (node === undefined) throw new Error("no node runs");
-    const answer = await this.project.docker("exec", node.name, "mesh", "registry", "view", "--json");
+    const answer = await docker("exec", node.name, "mesh", "registry", "view", "--json");
     const view = parseJson(Buffer.from(answer), "mesh registry view");
     const members = list(view["nodes"], "nodes")
       .map((one) => record(one, "node"))

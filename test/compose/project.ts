@@ -48,17 +48,7 @@ export class ComposeProject {
   /** What the command printed; rejects with it when it failed. */
   compose(...args: readonly string[]): Promise<string> {
     const files = ["-f", path.join(ROOT, "docker-compose.yml"), "-f", this.#override];
-    return this.docker("compose", "--progress", "plain", "-p", this.name, ...files, ...args);
-  }
-
-  async docker(...args: readonly string[]): Promise<string> {
-    try {
-      const { stdout } = await promisify(execFile)("docker", [...args], { timeout: COMMAND_MS, maxBuffer: OUTPUT_MAX });
-      return stdout;
-    } catch (cause) {
-      const said = Object(cause);
-      throw new Error(`docker ${args.join(" ")}: ${String(said.stdout)}\n${String(said.stderr)}`, { cause });
-    }
+    return docker("compose", "--progress", "plain", "-p", this.name, ...files, ...args);
   }
 
   async scale(nodes: number): Promise<void> {
@@ -87,6 +77,17 @@ export class ComposeProject {
     } finally {
       rmSync(this.#folder, { recursive: true, force: true });
     }
+  }
+}
+
+/** What the command printed; rejects with it when it failed. */
+export async function docker(...args: readonly string[]): Promise<string> {
+  try {
+    const { stdout } = await promisify(execFile)("docker", [...args], { timeout: COMMAND_MS, maxBuffer: OUTPUT_MAX });
+    return stdout;
+  } catch (cause) {
+    const said = Object(cause);
+    throw new Error(`docker ${args.join(" ")}: ${String(said.stdout)}\n${String(said.stderr)}`, { cause });
   }
 }
 
