@@ -88,6 +88,13 @@ test("a change starts the node again, and one that does not load is reported and
   write("app.ts", counter(200));
   expect(await ask(await node.gateway())).toEqual({ count: 201 });
 
+  write("app.ts", counter(0).replace("this.#count += 1;", 'throw new RangeError("too far");'));
+  const place = /^RangeError: too far \(\S*app\.ts:9:11\)$/;
+  expect(await ask(await node.gateway())).toMatchObject({
+    code: "handler_failed",
+    detail: expect.stringMatching(place),
+  });
+
   node.child.kill("SIGINT");
   expect(await once(node.child, "close")).toEqual([0, null]);
   expect(marked(mark)).toEqual([]);
