@@ -19,7 +19,8 @@ export { Router, type Lease, type RouterOptions } from "./router.ts";
 export { Roster, type Rostered } from "./roster.ts";
 export { systemClock, type Clock } from "./clock.ts";
 export { memoryBucket, type MemoryBucket } from "./kv/memory.ts";
-export { connectNats, type NatsLink, type ServiceEndpoint } from "./nats/link.ts";
+export { connectNats } from "./nats/late-link.ts";
+export type { NatsLink, ServiceEndpoint } from "./nats/link.ts";
 export {
   startMembership,
   type Membership,

@@ -3,7 +3,7 @@
 
 import { spawn } from "node:child_process";
 import { fileURLToPath } from "node:url";
-import { configDefaults, type ModuleReport, type NodeInfo } from "#node";
+import type { ModuleReport, NodeInfo } from "#node";
 import { MeshError, messageOf } from "#proto";
 import { LAUNCHED_ENV } from "../unknown-variables.ts";
 import { eachLine } from "./lines.ts";
@@ -41,6 +41,8 @@ export interface NodeOrder {
   readonly onLine: (line: string) => void;
 }
 
+/** What the node grants it when nothing is set. To ask the node's own code would cost the launcher all of it: 30 MB. */
+const LOAD_MS = 60_000;
 /** Beyond what the application may take to load, which the node sees to itself: it forks its workers and joins. */
 const READY_GRACE_MS = 60_000;
 
@@ -93,7 +95,7 @@ export function startNodeProcess(order: NodeOrder): NodeProcess {
 
 /** One that is no number is refused by the node. */
 function loadMs({ env }: NodeOrder): number {
-  return Number(env["MESH_START_LIMIT_MS"] ?? configDefaults.startLimitMs) || 0;
+  return Number(env["MESH_START_LIMIT_MS"] ?? LOAD_MS) || 0;
 }
 
 export function exitText(exit: NodeExit): string {
