@@ -78,14 +78,17 @@ export function adopt<Kind extends Handle>(handle: Kind, timer: SessionTimer): K
 }
 
 const nativeTimeout: NodeJS.Timeout = protoOf(clearedTimeout());
+// Writable, or a library that wraps the methods of its timers (zone.js) could not.
 const timeoutPrototype = Object.create(nativeTimeout, {
   close: {
+    writable: true,
     value(this: NodeJS.Timeout): NodeJS.Timeout {
       timerOf.get(this)?.forget();
       return nativeTimeout.close.call(this);
     },
   },
   refresh: {
+    writable: true,
     value(this: NodeJS.Timeout): NodeJS.Timeout {
       const timer = timerOf.get(this);
       if (timer?.cell.ended === true) return this;
@@ -94,11 +97,13 @@ const timeoutPrototype = Object.create(nativeTimeout, {
     },
   },
   [Symbol.dispose]: {
+    writable: true,
     value(this: NodeJS.Timeout): void {
       this.close();
     },
   },
   [Symbol.toPrimitive]: {
+    writable: true,
     value(this: NodeJS.Timeout): number {
       const number = nativeTimeout[Symbol.toPrimitive].call(this);
       const timer = timerOf.get(this);
@@ -111,6 +116,7 @@ const timeoutPrototype = Object.create(nativeTimeout, {
 const nativeImmediate: NodeJS.Immediate = protoOf(clearedImmediate());
 const immediatePrototype = Object.create(nativeImmediate, {
   [Symbol.dispose]: {
+    writable: true,
     value(this: NodeJS.Immediate): void {
       timerOf.get(this)?.forget();
       nativeImmediate[Symbol.dispose].call(this);
