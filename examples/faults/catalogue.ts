@@ -5,6 +5,7 @@ import { endless } from "./kinds/endless.ts";
 import { errors } from "./kinds/errors.ts";
 import type { Faults } from "./kinds/fault.ts";
 import { habits } from "./kinds/habits.ts";
+import { imports } from "./kinds/imports.ts";
 import { memory } from "./kinds/memory.ts";
 import { native } from "./kinds/native.ts";
 import { processFaults } from "./kinds/process.ts";
@@ -13,6 +14,7 @@ import { streams } from "./kinds/streams.ts";
 export const catalogue: Faults = {
   ...errors,
   ...endless,
+  ...imports,
   ...memory,
   ...streams,
   ...processFaults,

@@ -35,6 +35,8 @@ function tree(name: string, link: (at: number) => string, own: string): string {
   return path.join(folder, name, "m0.js");
 }
 
+const dataModule = (text: string): string => `data:text/javascript,${encodeURIComponent(text)}`;
+
 const functions = (count: number): string =>
   Array.from({ length: count }, (_, at) => `export function f${at}(a) { return [a, ${at}].map((x) => x + 1); }`).join(
     "\n",
@@ -75,6 +77,20 @@ test(
     ]);
     expect(outcomes.filter(({ waitedMs }) => waitedMs < 3 * TURN_BUDGET_MS)).toEqual([]);
     expect(outcomes.reduce((sum, { told }) => sum + told, 0)).toBeGreaterThan(0);
+  },
+  LIMIT_MS,
+);
+
+test(
+  "modules that each compute for less than a turn budget may take many of them together",
+  async () => {
+    const work = "const endMs = performance.now() + 60; while (performance.now() < endMs);";
+    const modules = Array.from({ length: 12 }, (_, at) => dataModule(`${work} // ${at}`));
+    const graph = dataModule(modules.map((module) => `import ${JSON.stringify(module)};`).join("\n"));
+    const [outcome] = await load({ importBudgetMs: ENOUGH_MS, files: [graph] });
+    expect([outcome?.ended, outcome?.reason]).toEqual(["0", undefined]);
+    expect(outcome?.waitedMs).toBeGreaterThan(600);
+    expect(outcome?.told).toBeGreaterThan(0);
   },
   LIMIT_MS,
 );
