@@ -67,6 +67,9 @@ export class WorkerPool {
     this.#config = config;
     this.#log = log;
     this.#events = events;
+    // One connection at a time to the next worker, so that none gets all of a crowd and one that hangs gets one. That costs two messages between
+    // processes for each, three times what a handshake costs the worker itself: a worker without others takes its connections from the kernel.
+    cluster.schedulingPolicy = config.workers === 1 ? cluster.SCHED_NONE : cluster.SCHED_RR;
     cluster.setupPrimary({
       exec: fileURLToPath(new URL("../worker/main.ts", import.meta.url)),
       args: [],
