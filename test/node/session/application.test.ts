@@ -91,6 +91,7 @@ describe("defineMesh", () => {
       maxSockets: 10_000,
       maxBodyBytes: 33_554_432,
       maxMessageBytes: 1_048_576,
+      compress: false,
       maxBufferedBytes: 4_194_304,
       requestTimeoutMs: 30_000,
       placement: { policy: "owner-first", labels: {} },
