@@ -18,7 +18,7 @@ const { values } = parseArgs({
     /** A schedule in a file. */
     schedule: { type: "string" },
     mutation: { type: "string" },
-    /** One theme for all seeds: `rewinds` and `revivals` are seen by this alone. */
+    /** One theme for all seeds: `rewinds`, `revivals` and `containers` are seen by this alone. */
     theme: { type: "string" },
     trace: { type: "boolean", default: false },
   },
