@@ -2,6 +2,7 @@
 // wrongly. What a command needs is loaded when it runs, so that --help and queries start at once.
 
 import { readFileSync } from "node:fs";
+import { findPackageJSON } from "node:module";
 import { Argument, Command, CommanderError, InvalidArgumentError, Option } from "commander";
 import { MeshError } from "#proto";
 import { completionScript, SHELLS, type Shell } from "./completion.ts";
@@ -46,7 +47,14 @@ function buildProgram(onCode: (code: number) => void): Command {
     .version(version(), "-V, --version")
     .enablePositionalOptions()
     .exitOverride()
-    .showHelpAfterError("(mesh --help shows the commands)");
+    .showHelpAfterError("(mesh --help shows the commands)")
+    .hook("preAction", async (_program, command) => {
+      const [app] = command.args;
+      const { import: modules } = command.opts<{ readonly import?: readonly string[] }>();
+      if (app === undefined || modules === undefined) return;
+      await (await import("./own-copy.ts")).useOwnCopy(app);
+      (await import("./preload.ts")).preload(modules, app);
+    });
 
   program
     .command("up")
@@ -63,6 +71,7 @@ function buildProgram(onCode: (code: number) => void): Command {
     .option("--no-restart", "leave a node that died as it is, instead of starting it again")
     .option("--or-dev", "when NATS cannot be found or installed, run `mesh dev` instead")
     .option("--quiet", "do not show the nodes' logs")
+    .addOption(imports())
     .addOption(json("print one line of JSON when all nodes are ready"))
     .action(async (app: string, options: UpOptions) => {
       const { runUpCommand } = await import("./up.ts");
@@ -77,6 +86,7 @@ function buildProgram(onCode: (code: number) => void): Command {
     .option("--admin-port <port>", "admin port; 0 picks a free one", port, 9080)
     .option("--workers <count>", "worker processes", whole(1, WORKERS_MAX), 1)
     .option("--watch <file>", "start again when this changes, too: it is read and not imported; repeatable", collect)
+    .addOption(imports())
     .addOption(json("print one line of JSON at each start"))
     .action(async (app: string, options: DevOptions) => {
       const { runDevCommand } = await import("./dev.ts");
@@ -90,6 +100,7 @@ function buildProgram(onCode: (code: number) => void): Command {
     .argument("<app>", "module of the application")
     .addOption(new Option("--in-memory", "keep the registry in this process: a mesh of one node").hideHelp())
     .addOption(new Option("--tell-modules", "tell the launcher what the application imports").hideHelp())
+    .addOption(imports())
     .addOption(json("print one line of JSON when the node is ready"))
     .action(async (app: string, options: NodeOptions) => {
       const { runNodeCommand } = await import("./node.ts");
@@ -164,6 +175,12 @@ function onNode(): Option {
   return new Option("--node <id>", "only sessions on this node");
 }
 
+function imports(): Option {
+  return new Option("--import <module>", "load this module first, for example tsx for syntax that Node does not run")
+    .argParser(collect)
+    .default([], "none");
+}
+
 function json(description: string): Option {
   return new Option("--json", description);
 }
@@ -185,7 +202,7 @@ function port(text: string): number {
 }
 
 function version(): string {
-  const file = new URL("../package.json", import.meta.url);
-  const match = /"version": "([^"]+)"/.exec(readFileSync(file, "utf8"));
+  const file = findPackageJSON("..", import.meta.url);
+  const match = /"version": "([^"]+)"/.exec(file === undefined ? "" : readFileSync(file, "utf8"));
   return match?.[1] ?? "unknown";
 }

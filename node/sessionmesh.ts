@@ -1,5 +1,8 @@
 // The public package: what an application module imports.
 
+// Request, Response and their like are Node's, whatever an application's tsconfig.json names.
+/// <reference types="node" preserve="true" />
+
 export { MeshError, type Claims, type ErrorCode } from "#proto";
 export {
   defineMesh,

@@ -49,7 +49,7 @@ const READY_GRACE_MS = 60_000;
 const MESH = fileURLToPath(new URL("../mesh.ts", import.meta.url));
 
 export function startNodeProcess(order: NodeOrder): NodeProcess {
-  const child = spawn(process.execPath, [MESH, "node", order.app, ...(order.args ?? [])], {
+  const child = spawn(process.execPath, [...flags(), MESH, "node", order.app, ...(order.args ?? [])], {
     env: { ...order.env, [LAUNCHED_ENV]: "1" },
     stdio: ["ignore", "pipe", "pipe", "ipc"],
     detached: true,
@@ -96,6 +96,11 @@ export function startNodeProcess(order: NodeOrder): NodeProcess {
 /** One that is no number is refused by the node. */
 function loadMs({ env }: NodeOrder): number {
   return Number(env["MESH_START_LIMIT_MS"] ?? LOAD_MS) || 0;
+}
+
+/** Ours, such as --import. An inspector has one port. */
+function flags(): string[] {
+  return process.execArgv.filter((flag) => !flag.startsWith("--inspect"));
 }
 
 export function exitText(exit: NodeExit): string {

@@ -4,16 +4,14 @@
 import { enableCompileCache, registerHooks } from "node:module";
 import "../own-name.ts";
 
-const OURS = new URL("../../", import.meta.url).href;
-const MESH = new URL("../../mesh/enclosed.ts", import.meta.url).href;
+const WHOLE = new URL("../../mesh/index.ts", import.meta.url).href;
+const SMALL = new URL("../../mesh/enclosed.ts", import.meta.url).href;
 
 // A cache that cannot be written only makes the next start slower.
 enableCompileCache();
 registerHooks({
   resolve(specifier, context, next) {
-    // An application may have a `#mesh` of its own.
-    return specifier === "#mesh" && context.parentURL?.startsWith(OURS) === true
-      ? { url: MESH, shortCircuit: true }
-      : next(specifier, context);
+    const found = next(specifier, context);
+    return found.url === WHOLE ? { ...found, url: SMALL } : found;
   },
 });

@@ -5,6 +5,7 @@ import type { Authorize, BeforeHook, KindHooks } from "./admission.ts";
 import { slipOf, type CheckedClass } from "./checked-class.ts";
 import { resolveEdge, type EdgeOptions, type ResolvedEdge } from "./edge-options.ts";
 import { resolveOptions, type ResolvedOptions } from "./options.ts";
+import { markCopy, otherCopy } from "./package-copy.ts";
 import { SessionServer, type SessionClass } from "./server.ts";
 import type { MeshSessions } from "./stub.ts";
 
@@ -99,6 +100,8 @@ export class MeshApplication {
   }
 }
 
+for (const ours of [MeshApplication, SessionServer]) markCopy(ours);
+
 /** Throws `bad_app` with what to change. */
 export function defineMesh<Sessions extends MeshDefinition["sessions"]>(
   definition: MeshDefinition & CheckedSessions<Sessions>,
@@ -117,7 +120,7 @@ export function defineMesh<Sessions extends MeshDefinition["sessions"]>(
     }
     if (!isSessionClass(server)) {
       throw bad(
-        `sessions.${name} must be a class that extends SessionServer of this copy of "sessionmesh", not ${shown(server)}`,
+        `sessions.${name} must be a class that extends SessionServer, not ${otherCopy(server) === undefined ? shown(server) : `one of ${otherCopy(server)}`}`,
       );
     }
     for (const [other, kind] of kinds) {

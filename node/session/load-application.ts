@@ -2,11 +2,12 @@
 
 import { spawnSync } from "node:child_process";
 import { existsSync } from "node:fs";
-import { resolve } from "node:path";
+import { dirname, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 import { MeshError, messageOf } from "#proto";
 import { MeshApplication } from "./application.ts";
 import { watchTopLevelWaits } from "./top-level-waits.ts";
+import { otherCopy } from "./package-copy.ts";
 
 /** Checking the syntax of one file takes some 50 ms; a start that fails may wait for it. */
 const CHECK_LIMIT_MS = 5_000;
@@ -22,12 +23,15 @@ export interface LoadPatience {
   onSlow(why: string): void;
 }
 
+/** What V8 says of an ES module that it was told to read as CommonJS. */
+const ES_SYNTAX = /import statement outside a module|Unexpected token 'export'/;
+
 /** Throws `bad_app`; its cause is what Node said, with file and line. */
 export async function loadApplication(path: string, patience?: LoadPatience): Promise<MeshApplication> {
   const file = resolve(path);
   if (!existsSync(file)) throw new MeshError("bad_app", `there is no application at ${file}`);
   const module = await (patience === undefined ? load(path, file) : loadWithin(path, file, patience));
-  const application = module["default"];
+  const application = defaultOf(module);
   if (application instanceof MeshApplication) return application;
   const named = Object.keys(module).find((name) => module[name] instanceof MeshApplication);
   if (named !== undefined) {
@@ -39,9 +43,10 @@ export async function loadApplication(path: string, patience?: LoadPatience): Pr
       `${path} has no default export; end it with export default defineMesh({ sessions: { ... } })`,
     );
   }
+  const copy = otherCopy(application);
   throw new MeshError(
     "bad_app",
-    `the default export of ${path} was not made by defineMesh of this copy of "sessionmesh"`,
+    `the default export of ${path} ${copy === undefined ? "was not made by defineMesh" : `was made by ${copy}`}`,
   );
 }
 
@@ -66,6 +71,13 @@ async function loadWithin(path: string, file: string, patience: LoadPatience): P
   }
 }
 
+/** A CommonJS module has one export; one that was compiled from an ES module keeps its default in there. */
+function defaultOf(module: Readonly<Record<string, unknown>>): unknown {
+  const exported = module["default"];
+  const isCompiled = typeof exported === "object" && exported !== null && "__esModule" in exported;
+  return isCompiled && "default" in exported ? exported.default : exported;
+}
+
 async function load(path: string, file: string): Promise<Record<string, unknown>> {
   try {
     const module: unknown = await import(pathToFileURL(file).href);
@@ -77,16 +89,25 @@ async function load(path: string, file: string): Promise<Record<string, unknown>
 }
 
 function reasonOf(cause: unknown, file: string): string {
+  const message = messageOf(cause);
   const code = typeof cause === "object" && cause !== null && "code" in cause ? cause.code : undefined;
   switch (code) {
     case "ERR_UNSUPPORTED_TYPESCRIPT_SYNTAX":
-      return `Node removes types but transforms nothing, so enums, namespaces, parameter properties and decorators do not run (${messageOf(cause)})`;
+      return `Node removes types but transforms nothing, so enums, namespaces, parameter properties and decorators do not run (${message})`;
     case "ERR_UNSUPPORTED_NODE_MODULES_TYPE_STRIPPING":
-      return `Node runs no TypeScript inside node_modules (${messageOf(cause)})`;
+      return `Node runs no TypeScript inside node_modules (${message})`;
+    case "MODULE_NOT_FOUND":
+    case "ERR_MODULE_NOT_FOUND":
+      return /'sessionmesh'/.test(message)
+        ? `"sessionmesh" is not installed where it is: run npm i sessionmesh in ${dirname(file)}`
+        : message;
     case "ERR_UNKNOWN_FILE_EXTENSION":
-      return `use .ts, .mts, .js or .mjs (${messageOf(cause)})`;
+      return `use .ts, .mts, .js or .mjs (${message})`;
     default:
-      return `${messageOf(cause)}${placeOf(cause, file)}`;
+      if (cause instanceof SyntaxError && ES_SYNTAX.test(message)) {
+        return `it is an ES module, and the package.json next to it or above says "type": "commonjs": write "type": "module" there (${message})`;
+      }
+      return `${message}${placeOf(cause, file)}`;
   }
 }
 

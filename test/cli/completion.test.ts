@@ -20,7 +20,7 @@ test("commands, then their sub-commands, then options are completed", () => {
 });
 
 test("what is hidden from --help is not offered", () => {
-  expect(complete("mesh", "node", "--i")).toEqual([""]);
+  expect(complete("mesh", "node", "--in")).toEqual([""]);
 });
 
 test.for(["zsh", "fish"])("there is a script for %s", (shell) => {
