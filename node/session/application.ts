@@ -127,7 +127,7 @@ export function defineMesh<Sessions extends MeshDefinition["sessions"]>(
       if (kind.server === server)
         throw bad(`sessions.${name} and sessions.${other} are the same class; extend it once for each kind`);
     }
-    const slip = slipOf(server, SessionServer.prototype);
+    const slip = slipOf(server, SessionServer);
     if (slip !== undefined) throw bad(`class ${server.name}: ${slip}`);
     const { fetch: answer, onConnect, onMessage } = server.prototype;
     kinds.set(name, {

@@ -85,15 +85,61 @@ const STATICS: Readonly<Record<Static, true>> = {
   protocols: true,
 };
 
-/** What is wrong with the names of a class; undefined when nothing is. `base`: the class at which the user's own ones begin. */
-export function slipOf(server: SessionClass & { readonly prototype: object }, base: object): string | undefined {
-  let prototype: unknown = server.prototype;
-  while (typeof prototype === "object" && prototype !== null && prototype !== base) {
-    const found = slipAmong(Object.getOwnPropertyNames(prototype), Object.keys(HOOKS));
-    if (found !== undefined) return found;
-    prototype = Object.getPrototypeOf(prototype);
+/** The statics that nothing else would be called. */
+const GUARDS: readonly Static[] = ["onBeforeRequest", "onBeforeConnect"];
+
+/** What a class of another system calls a hook, where it would be the only one of its purpose. */
+const ELSEWHERE: Readonly<Record<string, "fetch" | Hook>> = {
+  onRequest: "fetch",
+  webSocketMessage: "onMessage",
+  webSocketClose: "onClose",
+  webSocketError: "onError",
+  onJoin: "onConnect",
+  onLeave: "onClose",
+};
+
+/**
+ * What is wrong with the names of a class; undefined when nothing is. A guard that nobody calls lets everybody in, so statics are
+ * read with their methods and those of the classes above. `base`: the class at which the user's own ones begin.
+ */
+export function slipOf(server: SessionClass & { readonly prototype: object }, base: SessionBase): string | undefined {
+  const members = namesUpTo(server.prototype, base.prototype);
+  const statics = namesUpTo(server, base);
+  return (
+    slipAmong(members, Object.keys(HOOKS)) ??
+    slipAmong(statics, Object.keys(STATICS)) ??
+    misplaced(members, GUARDS, "must be static") ??
+    misplaced(statics, Object.keys(HOOKS), "must not be static") ??
+    foreign(members)
+  );
+}
+
+interface SessionBase {
+  readonly prototype: object;
+}
+
+function namesUpTo(from: object, base: object): readonly string[] {
+  const names: string[] = [];
+  let object: unknown = from;
+  while (object !== base && ((typeof object === "object" && object !== null) || typeof object === "function")) {
+    names.push(...Object.getOwnPropertyNames(object));
+    object = Object.getPrototypeOf(object);
   }
-  return slipAmong(Object.keys(server), Object.keys(STATICS));
+  return names;
+}
+
+function misplaced(names: readonly string[], known: readonly string[], fault: string): string | undefined {
+  const name = names.find((candidate) => known.includes(candidate));
+  return name === undefined ? undefined : `"${name}" ${fault}`;
+}
+
+/** A class may have methods of these names for itself, next to the hook of this system. */
+function foreign(names: readonly string[]): string | undefined {
+  for (const [name, here] of Object.entries(ELSEWHERE)) {
+    if (names.includes(name) && !names.includes(here))
+      return `"${name}" is called by nobody: here it is ${here}() (docs/coming-from.md)`;
+  }
+  return undefined;
 }
 
 function slipAmong(names: readonly string[], known: readonly string[]): string | undefined {

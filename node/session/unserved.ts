@@ -9,7 +9,7 @@ export function requestRefusal(
   id: SessionId,
 ): MeshError | undefined {
   if (kind.answers) return undefined;
-  const why = `sessions of kind ${kind.name} answer no requests: ${kind.server.name} has no method fetch()`;
+  const why = `sessions of kind ${kind.name} answer no requests: ${kind.server.name} has no method fetch() (a field is not seen)`;
   return new MeshError("not_found", why, { session: id.key });
 }
 
@@ -18,6 +18,6 @@ export function socketRefusal(
   id: SessionId,
 ): MeshError | undefined {
   if (kind.takesSockets) return undefined;
-  const why = `sessions of kind ${kind.name} take no sockets: add a method onConnect() or onMessage() to ${kind.server.name}`;
+  const why = `sessions of kind ${kind.name} take no sockets: add a method onConnect() or onMessage() to ${kind.server.name} (a field is not seen)`;
   return new MeshError("bad_upgrade", why, { session: id.key });
 }

@@ -64,6 +64,55 @@ describe("a hook with a slip of the pen is refused", () => {
     expect(refusal(() => defineMesh({ sessions: { room: Room } }))).toContain('did you mean "options"?');
   });
 
+  test("and so are the guards of a class, which would let everybody in", () => {
+    class Method extends SessionServer {
+      static onBeforeReqest(): Response {
+        return new Response(null, { status: 403 });
+      }
+    }
+    class Case extends SessionServer {
+      static onbeforeConnect(): void {}
+    }
+    class Base extends SessionServer {
+      static onBeforeConect(): void {}
+    }
+    class Extended extends Base {}
+    class Instance extends SessionServer {
+      onBeforeRequest(): Response {
+        return new Response(null, { status: 403 });
+      }
+    }
+    // @ts-expect-error: the compiler says so as well
+    expect(refusal(() => defineMesh({ sessions: { room: Method } }))).toContain('did you mean "onBeforeRequest"?');
+    // @ts-expect-error: the compiler says so as well
+    expect(refusal(() => defineMesh({ sessions: { room: Case } }))).toContain('did you mean "onBeforeConnect"?');
+    // @ts-expect-error: the compiler says so as well
+    expect(refusal(() => defineMesh({ sessions: { room: Extended } }))).toContain('did you mean "onBeforeConnect"?');
+    expect(refusal(() => defineMesh({ sessions: { room: Instance } }))).toContain('"onBeforeRequest" must be static');
+  });
+
+  test("a hook that is static, and one of another system, are refused at the start", () => {
+    class Static extends SessionServer {
+      static onMessage(): void {}
+    }
+    class Party extends SessionServer {
+      onRequest(): Response {
+        return new Response();
+      }
+    }
+    class Both extends SessionServer {
+      onRequest(): Response {
+        return new Response();
+      }
+      override fetch(): Response {
+        return this.onRequest();
+      }
+    }
+    expect(refusal(() => defineMesh({ sessions: { room: Static } }))).toContain('"onMessage" must not be static');
+    expect(refusal(() => defineMesh({ sessions: { room: Party } }))).toContain("here it is fetch()");
+    expect(refusal(() => defineMesh({ sessions: { room: Both } }))).toBe("");
+  });
+
   test("as a field it is seen by the compiler alone", () => {
     class Chat extends SessionServer {
       onMesage = (): void => {};
