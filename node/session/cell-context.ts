@@ -66,7 +66,7 @@ export class CellContext implements SessionContext {
     const { kind } = this.#cell;
     throw new MeshError(
       "bad_app",
-      `session kind "${kind.name}" keeps no storage: ${kind.server.name}.options.storage is "none"`,
+      `session kind "${kind.name}" keeps no storage: this version has none, keep state in fields or in a database of your own`,
     );
   }
 

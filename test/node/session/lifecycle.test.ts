@@ -456,7 +456,7 @@ test("storage says that the class has none", async () => {
     }
   }
   expect(await startHost({ storing: Storing }).get("storing/a")).toBe("none");
-  expect(message).toContain('session kind "storing" keeps no storage: Storing.options.storage is "none"');
+  expect(message).toContain('session kind "storing" keeps no storage: this version has none');
 });
 
 test("describe tells of a live session, and of no other", async () => {
