@@ -35,7 +35,7 @@ export interface NodeConfig {
   readonly sharedPort: number;
   /** Address the admin port binds. It has no password: keep it on loopback or a private network. MESH_ADMIN_BIND. */
   readonly adminBind: string;
-  /** Port for health, metrics and the dashboard; 0 picks a free one. MESH_ADMIN_PORT. */
+  /** Port of `/_mesh/health` and `/_mesh/status`, in JSON; 0 picks a free one. MESH_ADMIN_PORT. */
   readonly adminPort: number;
   /** Where the registry is: servers of NATS, or the memory of this process (one node only). NATS_URL. */
   readonly registry: { readonly kind: "nats"; readonly url: string } | { readonly kind: "memory" };
