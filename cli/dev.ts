@@ -8,6 +8,7 @@ import { MeshError, messageOf } from "#proto";
 import { appPath } from "./app-path.ts";
 import { watchForEnding, type Ending } from "./launch/ending.ts";
 import { exitText, startNodeProcess, type NodeProcess } from "./launch/node-process.ts";
+import { checkPortsFree } from "./launch/plan.ts";
 import { print, printJson, say, sayError } from "./terminal.ts";
 import { FileWatch } from "./watch-files.ts";
 
@@ -20,16 +21,22 @@ export interface DevOptions {
   readonly json?: true;
 }
 
+/** Its id. */
+const NODE = "dev";
 /** A node in development holds little; a developer waits for it. */
 const STOP_MS = 3_000;
 
-/** Resolves with the exit code when it was told to end. */
+/** Resolves with the exit code when it was told to end. Throws `bad_config` for ports that no change of a file would mend. */
 export async function runDevCommand(
   app: string,
   options: DevOptions,
   ending: Ending = watchForEnding(),
 ): Promise<number> {
   const file = appPath(app);
+  if (options.port !== 0 && options.port === options.adminPort) {
+    throw new MeshError("bad_config", `--port and --admin-port are both ${options.port}: move one of them`);
+  }
+  await checkPortsFree([{ id: NODE, port: options.port, adminPort: options.adminPort }], 0);
   const always = [file, ...(options.watch ?? []).map((one) => path.resolve(one))];
   let onChange = (_files: readonly string[]): void => {};
   const watch = new FileWatch(
@@ -45,7 +52,7 @@ export async function runDevCommand(
       const stopped = new AbortController();
       const imports = new Imports(watch, always);
       const node = startNodeProcess({
-        id: "dev",
+        id: NODE,
         app: file,
         env: environment(options),
         args: ["--in-memory", "--tell-modules"],
@@ -125,7 +132,7 @@ function environment(options: DevOptions): Record<string, string | undefined> {
   const { NATS_URL: _natsUrl, ...env } = process.env;
   return {
     ...env,
-    MESH_NODE: "dev",
+    MESH_NODE: NODE,
     MESH_WORKERS: String(options.workers),
     MESH_CLIENT_ERRORS: env.MESH_CLIENT_ERRORS ?? "detailed",
     MESH_BIND: "127.0.0.1",

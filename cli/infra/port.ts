@@ -5,13 +5,20 @@ import net from "node:net";
 
 /** A guess that ages: somebody else may take the port before its use. */
 export async function isPortFree(port: number, host = "127.0.0.1"): Promise<boolean> {
-  return (await tryListen(port, host)) !== undefined;
+  return (await portFault(port, host)) === undefined;
+}
+
+/** Why the port cannot be used, to follow "port 80 "; undefined when it can. Ages as `isPortFree`. */
+export async function portFault(port: number, host = "127.0.0.1"): Promise<string | undefined> {
+  const found = await tryListen(port, host);
+  if (typeof found === "number") return undefined;
+  return found === "EACCES" ? "may not be used by this user" : "is taken";
 }
 
 /** A port that was free a moment ago. */
 export async function freePort(): Promise<number> {
   const port = await tryListen(0, "127.0.0.1");
-  if (port === undefined) throw new Error("the machine has no free port on 127.0.0.1");
+  if (typeof port === "string") throw new Error(`the machine has no free port on 127.0.0.1: ${port}`);
   return port;
 }
 
@@ -31,19 +38,20 @@ export async function answers(host: string, port: number, timeoutMs: number): Pr
 
 /** Whether several processes may listen at one port, the kernel spreading the connections over them. */
 export async function canSharePorts(): Promise<boolean> {
-  return (await tryListen(0, "127.0.0.1", true)) !== undefined;
+  return typeof (await tryListen(0, "127.0.0.1", true)) === "number";
 }
 
-async function tryListen(port: number, host: string, reusePort = false): Promise<number | undefined> {
+/** The port, or the code of the error. */
+async function tryListen(port: number, host: string, reusePort = false): Promise<number | string> {
   const server = net.createServer();
   try {
     server.listen({ port, host, exclusive: true, reusePort });
     await once(server, "listening");
-  } catch {
-    return undefined;
+  } catch (error) {
+    return error instanceof Error && "code" in error ? String(error.code) : "unknown";
   }
   const address = server.address();
   server.close();
   await once(server, "close");
-  return typeof address === "object" && address !== null ? address.port : undefined;
+  return typeof address === "object" && address !== null ? address.port : "unknown";
 }

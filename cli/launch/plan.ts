@@ -1,7 +1,7 @@
 // Which nodes `mesh up` starts and at which ports. Pure, but for the looks whether the ports are free and can be shared.
 
 import { MeshError } from "#proto";
-import { canSharePorts, freePort, isPortFree } from "../infra/port.ts";
+import { canSharePorts, freePort, portFault } from "../infra/port.ts";
 
 export interface NodePlan {
   readonly id: string;
@@ -49,10 +49,11 @@ export async function sharedPort(port: number): Promise<number> {
 
 /** Throws `bad_config` naming the first port that is taken and the option that moves it. */
 export async function checkPortsFree(plans: readonly NodePlan[], shared: number): Promise<void> {
-  if (shared !== 0 && !(await isPortFree(shared))) {
+  const fault = shared === 0 ? undefined : await portFault(shared);
+  if (fault !== undefined) {
     throw new MeshError(
       "bad_config",
-      `port ${shared} is taken (it is for all nodes together): start elsewhere with --port, or --port 0 for free ones`,
+      `port ${shared} ${fault} (it is for all nodes together): start elsewhere with --port, or --port 0 for free ones`,
     );
   }
   for (const plan of plans) {
@@ -60,10 +61,11 @@ export async function checkPortsFree(plans: readonly NodePlan[], shared: number)
       [plan.port, "gateway", "--port"],
       [plan.adminPort, "admin port", "--admin-port"],
     ] as const) {
-      if (port !== 0 && !(await isPortFree(port))) {
+      const why = port === 0 ? undefined : await portFault(port);
+      if (why !== undefined) {
         throw new MeshError(
           "bad_config",
-          `port ${port} is taken (it is for the ${what} of ${plan.id}): start elsewhere with ${option}, or ${option} 0 for free ones`,
+          `port ${port} ${why} (it is for the ${what} of ${plan.id}): start elsewhere with ${option}, or ${option} 0 for free ones`,
         );
       }
     }

@@ -31,11 +31,12 @@ export function listenOn(
 
 function refusal(error: NodeJS.ErrnoException, port: number, bind: string): MeshError {
   const bad = (message: string): MeshError => new MeshError("bad_config", message, { cause: error });
+  const option = "MESH_PORT (mesh dev and mesh up: --port)";
   switch (error.code) {
     case "EADDRINUSE":
-      return bad(`port ${port} is taken: stop the program that has it, or choose another with MESH_PORT`);
+      return bad(`port ${port} is taken: stop the program that has it, or choose another with ${option}`);
     case "EACCES":
-      return bad(`port ${port} may not be used by this user: choose one above 1023 with MESH_PORT`);
+      return bad(`port ${port} may not be used by this user: choose one above 1023 with ${option}`);
     case "EADDRNOTAVAIL":
       return bad(`this machine has no address ${bind}: set MESH_BIND to one that it has, or to 0.0.0.0`);
     default:

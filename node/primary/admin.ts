@@ -47,7 +47,7 @@ export class AdminServer {
       throw new MeshError(
         "bad_config",
         taken
-          ? `the admin port ${port} is taken: end what uses it, or set MESH_ADMIN_PORT (mesh up: --admin-port) to another`
+          ? `the admin port ${port} is taken: end what uses it, or set MESH_ADMIN_PORT (mesh dev and mesh up: --admin-port) to another`
           : `cannot listen on the admin port ${bind}:${port}: ${MeshError.from(cause).message}`,
         { cause },
       );

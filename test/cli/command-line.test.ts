@@ -1,11 +1,14 @@
 // What a person or a script sees of the command without any mesh: output, suggestions and exit codes.
 
 import { spawn } from "node:child_process";
+import { once } from "node:events";
+import net from "node:net";
 import { text } from "node:stream/consumers";
 import path from "node:path";
 import { expect, test } from "vitest";
 
 const MESH = path.join(import.meta.dirname, "..", "..", "cli", "mesh.ts");
+const APP = path.join(import.meta.dirname, "..", "cluster", "counter-app.ts");
 
 async function mesh(args: readonly string[], env: Readonly<Record<string, string>> = {}) {
   const { NATS_URL: _nats, MESH_NAME: _mesh, ...rest } = process.env;
@@ -57,6 +60,32 @@ test("mesh up of an application that is not there fails before it starts anythin
   const { code, err } = await mesh(["up", "nowhere/app.ts", "--port", "0"]);
   expect(code).toBe(1);
   expect(err).toContain(`there is no application at ${path.resolve("nowhere/app.ts")}`);
+});
+
+test("mesh dev on a taken port ends, and names the option that moves it", async () => {
+  const server = net.createServer().listen(0, "127.0.0.1");
+  await once(server, "listening");
+  try {
+    const address = server.address();
+    const taken = typeof address === "object" && address !== null ? String(address.port) : "";
+    const [gateway, admin, both] = await Promise.all([
+      mesh(["dev", APP, "--port", taken, "--admin-port", "0"]),
+      mesh(["dev", APP, "--port", "0", "--admin-port", taken]),
+      mesh(["dev", APP, "--port", taken, "--admin-port", taken]),
+    ]);
+    expect(gateway).toMatchObject({ code: 1, out: "" });
+    expect(gateway.err).toContain(`port ${taken} is taken (it is for the gateway of dev): start elsewhere with --port`);
+    expect(admin).toMatchObject({ code: 1, out: "" });
+    expect(admin.err).toContain(
+      `port ${taken} is taken (it is for the admin port of dev): start elsewhere with --admin`,
+    );
+    expect(both).toMatchObject({
+      code: 1,
+      err: `error: --port and --admin-port are both ${taken}: move one of them\n`,
+    });
+  } finally {
+    server.close();
+  }
 });
 
 test("mesh node without NATS says what to set", async () => {

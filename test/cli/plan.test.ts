@@ -1,6 +1,6 @@
 import { once } from "node:events";
 import net from "node:net";
-import { expect, test } from "vitest";
+import { expect, test, vi } from "vitest";
 import { checkPortsFree, planNodes } from "../../cli/launch/plan.ts";
 
 test("the first port is that of all nodes, and each node has the next of both ranges", () => {
@@ -28,6 +28,18 @@ test("ranges that overlap or leave the port numbers are refused with the options
   expect(planNodes(3, 8080, 8077)).toHaveLength(3);
   expect(() => planNodes(3, 65_533, 9080)).toThrow("--port 65533 leaves no room for 3 nodes");
   expect(planNodes(2, 65_533, 9080)[1]?.port).toBe(65_535);
+});
+
+test("a port that this user may not use is not called taken", async () => {
+  const listen = vi.spyOn(net.Server.prototype, "listen").mockImplementation(function (this: net.Server) {
+    queueMicrotask(() => this.emit("error", Object.assign(new Error("no"), { code: "EACCES" })));
+    return this;
+  });
+  try {
+    await expect(checkPortsFree([], 80)).rejects.toThrow("port 80 may not be used by this user (it is for all nodes");
+  } finally {
+    listen.mockRestore();
+  }
 });
 
 test("a taken port is found before anything starts", async () => {
