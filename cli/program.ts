@@ -8,6 +8,7 @@ import { MeshError } from "#proto";
 import { completionScript, SHELLS, type Shell } from "./completion.ts";
 import type { DevOptions } from "./dev.ts";
 import type { NodeOptions } from "./node.ts";
+import { overriddenVariables } from "./overridden-variables.ts";
 import type { CountOptions, ListOptions, QueryOptions } from "./registry/commands.ts";
 import { DEFAULT_MESH } from "./registry/where.ts";
 import { endWhenReaderLeaves, print, sayError, sayWarning } from "./terminal.ts";
@@ -74,6 +75,7 @@ function buildProgram(onCode: (code: number) => void): Command {
     .addOption(imports())
     .addOption(json("print one line of JSON when all nodes are ready"))
     .action(async (app: string, options: UpOptions) => {
+      for (const line of overriddenVariables("up", process.env)) sayWarning(line);
       const { runUpCommand } = await import("./up.ts");
       onCode(await runUpCommand(app, options));
     });
@@ -89,6 +91,7 @@ function buildProgram(onCode: (code: number) => void): Command {
     .addOption(imports())
     .addOption(json("print one line of JSON at each start"))
     .action(async (app: string, options: DevOptions) => {
+      for (const line of overriddenVariables("dev", process.env)) sayWarning(line);
       const { runDevCommand } = await import("./dev.ts");
       onCode(await runDevCommand(app, options));
     });

@@ -88,6 +88,13 @@ test("mesh dev on a taken port ends, and names the option that moves it", async 
   }
 });
 
+test("mesh dev and mesh up say which variables they do not read", async () => {
+  const env = { MESH_PORT: "8123" };
+  const [dev, up] = await Promise.all([mesh(["dev", "gone.ts"], env), mesh(["up", "gone.ts", "--port", "0"], env)]);
+  expect(dev.err).toContain("warning: MESH_PORT is not read by mesh dev: use --port\n");
+  expect(up.err).toContain("warning: MESH_PORT is not read by mesh up: use --port\n");
+});
+
 test("mesh node without NATS says what to set", async () => {
   const { code, err } = await mesh(["node", "app.ts"]);
   expect(code).toBe(1);
