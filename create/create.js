@@ -70,7 +70,8 @@ function manifest(at, sessionmesh) {
     private: true,
     type: "module",
     scripts: {
-      start: "mesh dev app.ts",
+      // The page is read, not imported.
+      start: "mesh dev app.ts --watch page.html",
       up: "mesh up app.ts --nodes 3",
       test: "node --test",
       types: "tsc",

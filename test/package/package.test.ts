@@ -168,7 +168,7 @@ describe("what npm create makes", () => {
     expect(tested.stdout).toMatch(/pass 3/);
     expect(await run("npm", ["run", "types"], app)).toMatchObject({ code: 0 });
     const manifest = readFileSync(path.join(app, "package.json"), "utf8");
-    expect(JSON.parse(manifest)).toMatchObject({ scripts: { start: "mesh dev app.ts" } });
+    expect(JSON.parse(manifest)).toMatchObject({ scripts: { start: "mesh dev app.ts --watch page.html" } });
   });
 
   test("is not made over a folder that holds something", async () => {
