@@ -15,6 +15,11 @@ const ANSWER_MS = 5_000;
 /** Before a node that could not answer for now is asked again, with all others. */
 const AGAIN_MS = 500;
 
+/** Where one who asks in vain may have to ask. */
+const WHERE =
+  "A mesh of `mesh up` is found from the folder that it was started in, any other with --nats or NATS_URL; " +
+  "`mesh dev` has no registry to ask";
+
 /** The answer, an object. Throws `registry_unavailable`, or the error that the mesh answered with. */
 export async function queryRegistry(
   place: RegistryPlace,
@@ -23,10 +28,7 @@ export async function queryRegistry(
 ): Promise<Record<string, unknown>> {
   // A node waits for a NATS that is about to start; a person who asks does not want to.
   if (!(await anyAnswers(place.nats, natsNeed))) {
-    throw new MeshError(
-      "registry_unavailable",
-      `NATS does not answer at ${withoutPassword(place.nats)}: start a mesh with \`mesh up <app>\`, or name its servers with --nats or NATS_URL`,
-    );
+    throw new MeshError("registry_unavailable", `NATS does not answer at ${withoutPassword(place.nats)}. ${WHERE}`);
   }
   const link = await connectNats(place.nats, { name: "sessionmesh cli" });
   try {
@@ -39,7 +41,7 @@ export async function queryRegistry(
     if (error.code !== "registry_unavailable") throw error;
     throw new MeshError(
       "registry_unavailable",
-      `no node of a mesh named "${place.mesh}" answers on ${withoutPassword(place.nats)}: is it up? Another name goes into --mesh or MESH_NAME`,
+      `no node of a mesh named "${place.mesh}" answers on ${withoutPassword(place.nats)}: is it up? Another name goes into --mesh or MESH_NAME. ${WHERE}`,
       { cause: error },
     );
   } finally {

@@ -106,7 +106,8 @@ test("mesh node list is the list, not an application", async () => {
   const { code, err } = await mesh(["node", "list", "--nats", "nats://127.0.0.1:1"]);
   expect(code).toBe(1);
   expect(err).toContain("NATS does not answer at nats://127.0.0.1:1");
-  expect(err).toContain("mesh up");
+  expect(err).toContain("A mesh of `mesh up` is found from the folder that it was started in, any other with --nats");
+  expect(err).toContain("`mesh dev` has no registry to ask");
 });
 
 test("a password in NATS_URL is not printed", async () => {

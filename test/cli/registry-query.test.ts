@@ -37,3 +37,10 @@ test("what will not pass is not asked again", async () => {
   await expect(queryRegistry({ nats: server.url, mesh: "two" }, "get", {})).rejects.toMatchObject({ code: "bad_name" });
   expect(asked).toBe(1);
 });
+
+test("where no node of the mesh answers it says where a mesh may be found", async () => {
+  await expect(queryRegistry({ nats: server.url, mesh: "three" }, "view", {})).rejects.toMatchObject({
+    code: "registry_unavailable",
+    message: expect.stringMatching(/no node of a mesh named "three" answers .*`mesh dev` has no registry to ask/),
+  });
+});
