@@ -66,8 +66,9 @@ function obeySignals(node: RunningNode, log: Log): void {
     node.stop(how);
   };
   onSignal("SIGTERM", () => stop("drain", "SIGTERM"));
-  onSignal("SIGINT", () => stop("now", "SIGINT"));
   const launched = process.connected;
+  // A launcher sends it whatever ends the node: a signal of its own, a file that changed.
+  onSignal("SIGINT", () => stop("now", launched ? "SIGINT, as its launcher sends it" : "SIGINT"));
   for (const stream of [process.stdout, process.stderr]) {
     stream.on("error", (error: NodeJS.ErrnoException) => {
       // A launcher that is gone takes the reader of our output with it. A disk that is full, say, costs the log and nothing else.
