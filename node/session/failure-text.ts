@@ -19,7 +19,7 @@ export function failureText(error: unknown, brief: string, told: ClientErrors): 
   }
 }
 
-const FRAME = /^\s+at .*?\(?((?:file:\/\/|\/|[A-Za-z]:\\)[^()]*):(\d+):(\d+)\)?$/;
+const FRAME = /^\s+at (?:async )?(?:.*\()?((?:file:\/\/|\/|[A-Za-z]:\\)[^()]*):(\d+):(\d+)\)?$/;
 
 /** The uppermost frame that is neither Node's nor a package's; paths relative to where the developer is. */
 function placeIn(stack: unknown): string | undefined {
