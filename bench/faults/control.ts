@@ -7,6 +7,8 @@ import { ask } from "./client.ts";
 import { HEAP_MB, type Subject } from "./subject.ts";
 
 const SERVER = fileURLToPath(new URL("../controls/faults.ts", import.meta.url));
+/** For the classes that it takes from the examples. */
+const OWN_NAME = new URL("../../node/own-name.ts", import.meta.url).href;
 const ALIVE_EVERY_MS = 250;
 /** What a mesh gives its workers: the turn budget and 3 s. Most supervisors take longer. */
 const SILENCE_MAX_MS = 4_000;
@@ -17,7 +19,7 @@ export async function startControl(port: number): Promise<Subject> {
   let child: ChildProcess;
   const start = (): ChildProcess => {
     heardMs = performance.now();
-    child = spawn(process.execPath, [`--max-old-space-size=${HEAP_MB}`, SERVER, String(port)], {
+    child = spawn(process.execPath, ["--import", OWN_NAME, `--max-old-space-size=${HEAP_MB}`, SERVER, String(port)], {
       stdio: ["ignore", "pipe", "pipe", "ipc"],
     });
     child.once("exit", () => {
