@@ -47,7 +47,7 @@ const START_GRACE_MS = 1_000;
 /** A worker that has not come to load the application by then will not. */
 const BEGIN_LIMIT_MS = 60_000;
 /** Why one is mute. */
-const BUSY = "it is busy at its top level: a loop that does not end, or more work than this machine does in that time";
+const BUSY = "it is still being loaded: this machine may be busy, or the module computes or loops at its top level";
 
 export interface NodeInfo {
   readonly id: string;
