@@ -68,6 +68,8 @@ async function load(plan: Omit<Plan, "turnBudgetMs">): Promise<readonly Outcome[
 
 test(
   "code that takes several turn budgets to load is loaded, and whoever might miss the worker is told",
+  // On a machine that is starved, 100 ms may go by without a module more.
+  { timeout: LIMIT_MS, retry: 2 },
   async () => {
     const outcomes = await load({ importBudgetMs: ENOUGH_MS, files: [files.esm, files.cjs, files.big] });
     expect(outcomes.map(({ ended, reason }) => ({ ended, reason }))).toEqual([
@@ -78,7 +80,6 @@ test(
     expect(outcomes.filter(({ waitedMs }) => waitedMs < 3 * TURN_BUDGET_MS)).toEqual([]);
     expect(outcomes.reduce((sum, { told }) => sum + told, 0)).toBeGreaterThan(0);
   },
-  LIMIT_MS,
 );
 
 test(
