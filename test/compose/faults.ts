@@ -25,6 +25,8 @@ export interface ComposeFault {
 export interface Done {
   /** When it began. */
   readonly atMs: number;
+  /** When all that it kills was dead: an engine takes a while for that. */
+  readonly deadMs?: number;
   /** What the row says besides. */
   readonly note?: string;
 }
@@ -84,9 +86,10 @@ export const composeFaults: readonly ComposeFault[] = [
       const containers = victims.map(({ id }) => engine.container.getById(id));
       const atMs = performance.now();
       await Promise.all(containers.map((one) => one.kill()));
+      const deadMs = performance.now();
       await sleep(CALM_MS);
       await Promise.all(containers.map((one) => one.start()));
-      return { atMs };
+      return { atMs, deadMs };
     },
   },
   {
@@ -108,7 +111,7 @@ export const composeFaults: readonly ComposeFault[] = [
           await once(killer, "exit");
         }),
       );
-      return { atMs };
+      return { atMs, deadMs: performance.now() };
     },
   },
   {

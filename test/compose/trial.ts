@@ -17,7 +17,7 @@ const AGAIN_NOBODY_MS = 250;
 
 export interface ComposeJudged {
   readonly cost: Cost;
-  /** One for each victim. */
+  /** For each victim when it was begun, and when it was dead. */
   readonly accounts: readonly Fault[];
 }
 
@@ -54,7 +54,7 @@ export async function composeTrial(arena: ComposeArena, fault: ComposeFault): Pr
     }
   };
   const backAt = await Promise.all(there.map(back));
-  const { atMs, note } = await running;
+  const { atMs, deadMs = atMs, note } = await running;
   const overMs = performance.now();
   await arena.whole(fault.nodesAfter ?? nodesBefore);
   const after = traffic.history.slice(from);
@@ -79,15 +79,17 @@ export async function composeTrial(arena: ComposeArena, fault: ComposeFault): Pr
       elsewhereMs: during.filter(elsewhere).map((one) => one.endedMs - one.startedMs),
       epochs: (await arena.view()).epoch - epochBefore,
     },
-    accounts: victims.map(({ id }) => ({
-      what: fault.name,
-      atMs: beganMs,
-      overMs: performance.now(),
-      pids: mayLose,
-      node: id,
-      ...((fault.silent === true || everybody) && { silent: true as const }),
-      ...(everybody && { everywhere: true as const }),
-    })),
+    accounts: victims.flatMap(({ id }) =>
+      [beganMs, atMs, deadMs].map((fromMs) => ({
+        what: fault.name,
+        atMs: fromMs,
+        overMs: performance.now(),
+        pids: mayLose,
+        node: id,
+        ...((fault.silent === true || everybody) && { silent: true as const }),
+        ...(everybody && { everywhere: true as const }),
+      })),
+    ),
   };
 }
 
