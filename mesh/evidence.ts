@@ -12,7 +12,10 @@ import type { ProbeResult, TcpAddress } from "./probe.ts";
 
 /** Between two looks: a process that is ending closes its ports one after the other, and workers follow their primary. */
 const LOOK_MS = 100;
-/** Looks in a row that must find nothing, where not every process has told its end. */
+/**
+ * Looks in a row that must find nothing. Two even where every process has told its end: a worker that was forked and stood in no view yet
+ * has no lifeline that we hold, and takes a moment to follow its primary.
+ */
 const LOOKS = 2;
 
 export interface PeerSenses {
@@ -43,8 +46,6 @@ interface Followed {
   /** By incarnation: what a worker's former life told says nothing of the present one. */
   readonly workers: Map<string, Lifeline>;
   proven: NodeRecord | undefined;
-  /** Cuts the pause before the next look short. */
-  lookNow: () => void;
 }
 
 export class Evidence {
@@ -101,7 +102,7 @@ export class Evidence {
 
   #follow(node: NodeRecord): void {
     const primary: Lifeline = { stop: () => {}, ended: false };
-    const followed: Followed = { node, primary, workers: new Map(), proven: undefined, lookNow: () => {} };
+    const followed: Followed = { node, primary, workers: new Map(), proven: undefined };
     this.#followed.set(node.id, followed);
     primary.stop = this.#options.senses.follow(node.lifeline, () => {
       primary.ended = true;
@@ -125,7 +126,6 @@ export class Evidence {
       workers.set(incarnation, lifeline);
       lifeline.stop = this.#options.senses.follow({ host: address.host, port: address.lifeline }, () => {
         lifeline.ended = true;
-        if (followed.node.workers.every((worker) => this.#hasEnded(followed, worker))) followed.lookNow();
       });
     }
   }
@@ -158,13 +158,11 @@ export class Evidence {
       const ended = [true, ...node.workers.map((worker) => this.#hasEnded(followed, worker))];
       const isClosed = results.every((result, at) => isGone(result, ended[at] === true));
       looks = isClosed && followed.node === node ? looks + 1 : 0;
-      if (looks >= (ended.every(Boolean) ? 1 : LOOKS)) {
+      if (looks >= LOOKS) {
         followed.proven = node;
         return onGone(node);
       }
-      const early = new AbortController();
-      followed.lookNow = () => early.abort();
-      await pause(clock, LOOK_MS, AbortSignal.any([this.#closing.signal, early.signal]));
+      await pause(clock, LOOK_MS, this.#closing.signal);
     }
   }
 }

@@ -149,6 +149,14 @@ export const mutations: readonly Mutation[] = [
     'return [...workers.values()].some(({ ended }) => ended) && incarnation !== "";',
   ),
   mutation(
+    "one look is enough when all lifelines that are held have ended",
+    [3],
+    "worker-of-no-view-outlives-its-primary",
+    "mesh/evidence.ts",
+    "if (looks >= LOOKS) {",
+    "if (looks >= (ended.every(Boolean) ? 1 : LOOKS)) {",
+  ),
+  mutation(
     "a node that has no contact promises nothing",
     [5],
     19,
