@@ -159,6 +159,8 @@ case ${1:-} in
     for container in $(docker ps -aq); do quietly docker rm -f -v "$container"; done
     kill "$pid"
     while kill -0 "$pid" 2> /dev/null; do sleep 0.1; done
+    # It leaves a mount behind, which keeps the folder from being removed.
+    awk -v inside="$folder/" 'index($2, inside) == 1 { print $2 }' /proc/mounts | sort -r | while read -r mount; do umount -l "$mount" || true; done
     say "ended"
     ;;
   *)
